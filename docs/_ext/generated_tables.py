@@ -1,0 +1,95 @@
+"""Directives for what must not be typed twice: defaults, catalogue columns, help texts, news fragments."""
+
+import contextlib
+import io
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+from hisatools import parameters
+from hisatools.catalog import COLUMNS
+from hisatools.cli import main
+
+FRAGMENTS = Path(__file__).resolve().parents[2] / "changes"
+
+
+def parameter_rows(class_name):
+    """Name and default of every field of one parameter class."""
+    for item in fields(getattr(parameters, class_name)):
+        yield f"``{item.name}``", str(item.default)
+
+
+def column_rows():
+    """Name, unit and description of every column of the catalogue."""
+    for name, (_, unit, description) in COLUMNS.items():
+        yield f"``{name}``", "" if unit is None else unit.to_string(), description.replace("|dT|", "\\|dT\\|")
+
+
+class _Generated(Directive):
+    """Parse generated reStructuredText in place."""
+
+    def run(self):
+        container = nodes.container()
+        lines = StringList(self.lines(), source=self.name)
+        self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+
+class ParameterTable(_Generated):
+    """``.. parameter-table:: SpectralParameters``."""
+
+    required_arguments = 1
+
+    def lines(self):
+        return _list_table(("Parameter", "Default"), parameter_rows(self.arguments[0]))
+
+
+class ColumnTable(_Generated):
+    """``.. column-table::``."""
+
+    def lines(self):
+        return _list_table(("Column", "Unit", "Content"), column_rows())
+
+
+class CommandHelp(Directive):
+    """``.. command-help:: extract``: what ``hisatools extract --help`` prints."""
+
+    optional_arguments = 1
+
+    def run(self):
+        printed = io.StringIO()
+        os.environ["COLUMNS"] = "100"
+        with contextlib.redirect_stdout(printed):
+            main([*self.arguments, "--help"])
+        return [nodes.literal_block(text=printed.getvalue())]
+
+
+class Unreleased(_Generated):
+    """``.. unreleased::``: the news fragments as a list."""
+
+    def lines(self):
+        lines = []
+        for fragment in sorted(FRAGMENTS.glob("*.rst")):
+            first, *others = fragment.read_text(encoding="utf-8").splitlines()
+            lines += [f"- {first}", *(f"  {line}" for line in others), ""]
+        return lines or ["Nothing yet."]
+
+
+def _list_table(titles, rows):
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (titles, *rows):
+        lines += [f"   {'*' if n == 0 else ' '} - {cell}" for n, cell in enumerate(row)]
+    return lines
+
+
+def setup(app):
+    """Register the directives."""
+    app.add_directive("parameter-table", ParameterTable)
+    app.add_directive("column-table", ColumnTable)
+    app.add_directive("command-help", CommandHelp)
+    app.add_directive("unreleased", Unreleased)
+    return {"version": "1", "parallel_read_safe": True}

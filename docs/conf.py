@@ -1,0 +1,38 @@
+"""Sphinx configuration. Nothing is fetched from the network while building."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE / "_ext"))
+
+from hisatools._version import __version__  # noqa: E402
+
+project = "hisatools"
+author = copyright = "hisatools developers"
+version = release = __version__
+
+extensions = ["numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "generated_tables"]
+exclude_patterns = ["_build"]
+default_role = "py:obj"
+nitpicky = False
+
+autodoc_member_order = "bysource"
+add_module_names = False
+numpydoc_show_class_members = False  # the members are listed by autodoc
+
+# The one place where links to other projects are worth a download.
+if os.environ.get("READTHEDOCS") == "True":
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "astropy": ("https://docs.astropy.org/en/stable", None),
+    }
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"hisatools {version}"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}

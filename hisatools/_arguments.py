@@ -1,0 +1,203 @@
+"""Arguments of the ``hisatools`` command: which there are, and what they mean for the parameters."""
+
+import argparse
+import contextlib
+
+from hisatools._version import __version__
+from hisatools.errors import ParameterError
+
+FOLDER_NOTE = "a folder; files of other names in it are left alone"
+
+
+def build_parser(functions):
+    """The parser of the command line.
+
+    Parameters
+    ----------
+    functions : dict
+        Name of each verb to the function that does it; parsed arguments hold it as ``verb``.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+    """
+    parser = argparse.ArgumentParser(
+        prog="hisatools",
+        description="Find H I self-absorption in 21 cm cubes, and recover the emission without it.",
+    )
+    parser.add_argument("--version", action="version", version=f"hisatools {__version__}")
+    group = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, (text, fill) in VERBS.items():
+        verb = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        verb.add_argument("--debug", action="store_true", help="show the traceback of an unexpected error")
+        verb.set_defaults(verb=functions[name])
+        fill(verb)
+    return parser
+
+
+def _fill_extract(verb):
+    _add_input(verb)
+    _add_output(verb, required=True)
+    _add_run(verb)
+    verb.add_argument("--passes", type=int, default=3, metavar="N", help="search passes (default 3)")
+    verb.add_argument("--clean", default="numba", metavar="NAME", help="CLEAN backend (default numba)")
+    verb.add_argument(
+        "--convolution", default="scipy", metavar="NAME", help="convolution backend (default scipy)"
+    )
+    verb.add_argument(
+        "--critical-brightness",
+        metavar="T",
+        help="least T_U of accepted absorption, K unless a unit is given (preset cgps: 70)",
+    )
+    verb.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help="change any parameter, e.g. --set 'spatial.clean_fwhm=15 arcmin'; "
+        "sections: spectral, spatial, shell, extraction",
+    )
+
+
+def _fill_demo(verb):
+    _add_output(verb, default="hisa_demo")
+    _add_run(verb)
+    verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the model's random numbers")
+
+
+def _fill_simulate(verb):
+    _add_output(verb, required=True)
+    verb.add_argument(
+        "--shape",
+        type=int,
+        nargs=3,
+        default=(128, 256, 256),
+        metavar=("NV", "NY", "NX"),
+        help="default 128 256 256",
+    )
+    verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the random numbers (default 1)")
+
+
+def _fill_inspect(verb):
+    _add_input(verb)
+
+
+def _add_input(verb):
+    verb.add_argument("cube", metavar="CUBE.fits", help="the cube to read")
+    verb.add_argument(
+        "--preset", default="cgps", metavar="NAME", help="parameters to start from (default cgps)"
+    )
+    verb.add_argument(
+        "--velocity-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="channels to read, km/s"
+    )
+    verb.add_argument("--region", metavar="FILE.reg", help="sky region to read (DS9 format)")
+    verb.add_argument("--weights", metavar="FILE.fits", help="map of mosaic weights")
+
+
+def _add_output(verb, **settings):
+    verb.add_argument("--output", metavar="FOLDER", help=FOLDER_NOTE, **settings)
+    verb.add_argument("--overwrite", action="store_true", help="replace the files of an older run")
+
+
+def _add_run(verb):
+    verb.add_argument("--workers", type=int, default=1, metavar="N", help="parallel workers (default 1)")
+    verb.add_argument(
+        "--progress", action="store_true", help="show progress bars also where stderr is no terminal"
+    )
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def parameter_sets(preset, changes=None):
+    """The four parameter sets of a preset, changed as asked.
+
+    Parameters
+    ----------
+    preset : str
+        Name of the preset.
+    changes : dict, optional
+        Section to a dictionary of names and values, as from `parameter_changes`.
+
+    Returns
+    -------
+    dict
+        "spectral", "spatial", "shell" and "extraction" to their parameters.
+
+    Raises
+    ------
+    ParameterError
+        If the preset, a section or a name is not known, or a value is impossible.
+    """
+    from hisatools import parameters
+
+    changes = changes or {}
+    kinds = {
+        "spectral": parameters.SpectralParameters,
+        "spatial": parameters.SpatialParameters,
+        "shell": parameters.ShellParameters,
+        "extraction": parameters.ExtractionParameters,
+    }
+    for section, values in changes.items():
+        if section not in kinds:
+            raise ParameterError(f"unknown section {section!r} in --set; known: {', '.join(kinds)}")
+        known = kinds[section].__dataclass_fields__
+        for name in values:
+            if name not in known:
+                raise ParameterError(
+                    f"unknown parameter {section}.{name} in --set; known: {', '.join(known)}"
+                )
+    return {section: kind.preset(preset, **changes.get(section, {})) for section, kind in kinds.items()}
+
+
+def parameter_changes(arguments):
+    """What --set and --critical-brightness change.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        Of the verb ``extract``.
+
+    Returns
+    -------
+    dict
+        Section to a dictionary of names and values.
+
+    Raises
+    ------
+    ParameterError
+        If a text is not understood.
+    """
+    changes = {}
+    for text in arguments.set:
+        place, equals, value = text.partition("=")
+        section, dot, name = place.strip().partition(".")
+        if not (equals and dot):
+            raise ParameterError(
+                f"--set {text!r} is not SECTION.NAME=VALUE; write 'spatial.clean_fwhm=15 arcmin'"
+            )
+        changes.setdefault(section, {})[name] = _value(text, value)
+    if arguments.critical_brightness is not None:
+        value = _value("--critical-brightness", arguments.critical_brightness, default_unit="K")
+        changes.setdefault("extraction", {})["critical_brightness"] = value
+    return changes
+
+
+def _value(argument, text, default_unit=None):
+    """A number or a Quantity; the parameter sets say which one they need."""
+    import astropy.units as u
+
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text) if default_unit is None else kind(text) * u.Unit(default_unit)
+    try:
+        return u.Quantity(text)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{argument}: {text!r} is neither a number nor a number with a unit") from None
+
+
+VERBS = {
+    "extract": ("find the absorption in a cube and write it, with a catalogue", _fill_extract),
+    "demo": ("extract the absorption of a small model cube and compare with the truth", _fill_demo),
+    "simulate": ("write a model cube with known absorption", _fill_simulate),
+    "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
+    "backends": ("list the installed backends", lambda verb: None),
+}

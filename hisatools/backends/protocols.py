@@ -1,0 +1,84 @@
+"""What a backend must offer. A backend never changes an answer beyond its stated tolerance."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanSettings:
+    """Numbers that steer the SDI CLEAN of the paper, sections 2.2 and 2.3.
+
+    Parameters
+    ----------
+    gain, clip : float
+        A channel or pixel above ``clip`` x R_max is corrected by ``gain`` x R.
+    stop_fraction : float
+        CLEAN stops when R_max is below this fraction of the peak of S.
+    max_iterations : int
+    peak_rank : int
+        R_max is the ``peak_rank``-th highest residual (1: the highest).
+    """
+
+    gain: float
+    clip: float
+    stop_fraction: float
+    max_iterations: int
+    peak_rank: int = 1
+
+
+class CleanedSpectra(NamedTuple):
+    """CLEAN of n spectra: ``unabsorbed_kelvin`` (n, n_v); the other arrays have shape (n,)."""
+
+    unabsorbed_kelvin: np.ndarray
+    sigma_pos_kelvin: np.ndarray
+    n_iterations: np.ndarray
+    stop_reason: np.ndarray
+
+
+class CleanedChannel(NamedTuple):
+    """CLEAN of one channel map: ``unabsorbed_kelvin`` (n_y, n_x) and three scalars."""
+
+    unabsorbed_kelvin: np.ndarray
+    sigma_pos_kelvin: float
+    n_iterations: int
+    stop_reason: int
+
+
+class CleanBackend(Protocol):
+    """An SDI CLEAN of spectra and of channel maps.
+
+    The convolved correction is divided by the share of the kernel that falls on finite values, so
+    that U neither sags nor overshoots at borders and about blank regions.
+
+    ``tolerance_kelvin`` is the largest difference from the reference's unabsorbed emission. NaN
+    is blank: never corrected, in no statistic, NaN in the result; where there is no finite value the
+    stop reason is `~hisatools.results.StopReason.NOT_CLEANED`.
+    """
+
+    tolerance_kelvin: float
+
+    def clean_spectra(self, smoothed_kelvin, stop_kelvin, kernel, settings):
+        """CLEAN each row of ``smoothed_kelvin`` (n, n_v) until sigma_pos < ``stop_kelvin`` (n,).
+
+        ``kernel`` has an odd length and unit sum. Returns `CleanedSpectra`.
+        """
+
+    def clean_channel(self, smoothed_kelvin, stop_kelvin, weights, convolve, settings):
+        """CLEAN a map (n_y, n_x) until sigma_pos < ``stop_kelvin``, with ``weights`` in sigma_pos.
+
+        ``convolve`` takes and returns a float32 map. Returns `CleanedChannel`.
+        """
+
+
+class ConvolutionBackend(Protocol):
+    """Same-size, zero-padded convolution of maps with a circular Gaussian of unit sum.
+
+    ``tolerance`` is the largest error relative to the peak of the reference's result.
+    """
+
+    tolerance: float
+
+    def gaussian(self, shape, fwhm_pix):
+        """A function that convolves a float32 map of ``shape`` (n_y, n_x); safe to call from threads."""

@@ -1,0 +1,256 @@
+"""`HISAExtractor`: both searches, the estimate of T_U and the filters, in passes (section 2.4)."""
+
+import time
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import astropy.units as u
+import numpy as np
+
+from hisatools.catalog import build_catalog
+from hisatools.errors import ParameterError
+from hisatools.features import feature_significance, label_features
+from hisatools.parameters import ExtractionParameters, ShellParameters, SpatialParameters, SpectralParameters
+from hisatools.results import HISAResult, MaskBit
+from hisatools.search.spatial import SpatialSearcher
+from hisatools.search.spectral import SpectralSearcher
+from hisatools.unabsorbed import UnabsorbedEstimator
+
+RECORDED_PACKAGES = ("hisatools", "numpy", "scipy", "numba", "astropy", "spectral-cube", "radio-beam")
+
+
+class HISAExtractor:
+    """Extract self-absorption: search, interpolate, filter, and search again in what is left.
+
+    Parameters
+    ----------
+    spectral : `~hisatools.SpectralSearcher`, optional
+    spatial : `~hisatools.SpatialSearcher`, optional
+        Not used on a single sight line.
+    unabsorbed : `~hisatools.UnabsorbedEstimator`, optional
+    parameters : `~hisatools.ExtractionParameters`, optional
+    n_passes : int
+        How often the search is done; from the second on in T_U of the pass before.
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100), seed=3)
+    >>> result = HISAExtractor(n_passes=1).run(model.cube)  # doctest: +IGNORE_WARNINGS
+    >>> bool((result.delta_t[result.mask].value < 0).all())
+    True
+    """
+
+    def __init__(self, *, spectral=None, spatial=None, unabsorbed=None, parameters=None, n_passes=3):
+        if not isinstance(n_passes, int) or not 1 <= n_passes <= 255:
+            raise ParameterError(f"n_passes must be a whole number from 1 to 255, got {n_passes!r}")
+        self.spectral = SpectralSearcher() if spectral is None else spectral
+        self.spatial = SpatialSearcher() if spatial is None else spatial
+        self.unabsorbed = UnabsorbedEstimator() if unabsorbed is None else unabsorbed
+        self.parameters = ExtractionParameters() if parameters is None else parameters
+        self.n_passes = n_passes
+
+    @classmethod
+    def preset(cls, name, *, clean="numba", convolution="scipy", n_passes=3):
+        """An extractor with a survey's parameters and backends chosen by name."""
+        return cls(
+            spectral=SpectralSearcher(SpectralParameters.preset(name), clean=clean),
+            spatial=SpatialSearcher(SpatialParameters.preset(name), clean=clean, convolution=convolution),
+            unabsorbed=UnabsorbedEstimator("shell", ShellParameters.preset(name)),
+            parameters=ExtractionParameters.preset(name),
+            n_passes=n_passes,
+        )
+
+    def run(self, cube, *, workers=1, progress=False):
+        """Extract the absorption of a cube.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+            NaN is blank and stays NaN in the result.
+        workers : int
+            Number of threads; never changes the result.
+        progress : bool
+            Whether to show progress bars.
+
+        Returns
+        -------
+        `~hisatools.HISAResult`
+
+        Raises
+        ------
+        InputError
+            If a CLEAN kernel does not fit the cube.
+        """
+        extraction = _Extraction(self, cube, workers, progress)
+        for number in range(1, self.n_passes + 1):
+            extraction.search(number)
+            if not extraction.passes[-1]["new"]:
+                break
+        return extraction.result()
+
+
+class _Extraction:
+    """The state of one run: flags of all passes, and T_U as it stands."""
+
+    def __init__(self, extractor, cube, workers, progress):
+        self.extractor, self.cube = extractor, cube
+        self.how = {"workers": workers, "progress": progress}
+        self.timings = {}
+        self.passes = []
+        self.flags = np.zeros(cube.shape, np.uint8)
+        self.first_pass = np.zeros(cube.shape, np.uint8)
+        self.accepted = np.zeros(cube.shape, bool)
+        self.searched = cube
+        self.spatial_noise = None
+        with self._timed("noise"):
+            self.spectral_noise = extractor.spectral.measure_noise(cube, workers=workers)
+            if not cube.is_spectrum:
+                self.spatial_noise = extractor.spatial.measure_noise(cube, workers=workers)
+
+    @contextmanager
+    def _timed(self, stage):
+        start = time.perf_counter()
+        yield
+        self.timings[stage] = round(self.timings.get(stage, 0) + time.perf_counter() - start, 3)
+
+    def search(self, number):
+        """One pass: flag, interpolate over the union of all flags, accept."""
+        with self._timed("spectral search"):
+            found = self.extractor.spectral.search(self.searched, noise=self.spectral_noise, **self.how)
+            self.flags |= found.mask * np.uint8(MaskBit.SPECTRAL)
+        if self.spatial_noise is not None:
+            with self._timed("spatial search"):
+                found = self.extractor.spatial.search(self.searched, noise=self.spatial_noise, **self.how)
+                self.flags |= found.mask * np.uint8(MaskBit.SPATIAL)
+        del found
+        with self._timed("unabsorbed emission"):
+            estimate = self.extractor.unabsorbed.estimate(self.cube, self.flags > 0, **self.how)
+        with self._timed("filters"):
+            self.accepted = self._accept(estimate)
+        self._record(number)
+        t_unabsorbed = np.where(self.accepted, estimate.t_unabsorbed.value, self.cube.kelvin)
+        self.searched = self.cube.with_brightness(t_unabsorbed)
+
+    def _accept(self, estimate):
+        """The intersection filter and those applied with it (section 2.4.2), then significance."""
+        parameters = self.extractor.parameters
+        needed = MaskBit.SPECTRAL if self.spatial_noise is None else MaskBit.SPECTRAL | MaskBit.SPATIAL
+        accepted = (self.flags & needed) == needed
+        accepted &= estimate.delta_t.value < 0
+        accepted &= estimate.t_unabsorbed.value >= parameters.critical_brightness.value
+        if self.cube.weights is not None:
+            accepted &= self.cube.weights >= parameters.min_weight
+        if parameters.min_significance > 0 and accepted.any():
+            self._drop_insignificant(accepted, -estimate.delta_t.value)
+        self.estimate = estimate
+        return accepted
+
+    def _drop_insignificant(self, accepted, depth_kelvin):
+        """Unflag, in place, features that noise could have made."""
+        labels, n_features = label_features(accepted)
+        voxels = np.nonzero(accepted)
+        significance = feature_significance(
+            depth_kelvin[voxels],
+            self._sigma_kelvin(voxels),
+            labels[voxels] - 1,
+            n_features,
+            1.0 if self.spatial_noise is None else self.spatial_noise.correlated_voxels,
+        )
+        accepted[voxels] = (significance >= self.extractor.parameters.min_significance)[labels[voxels] - 1]
+
+    def _sigma_kelvin(self, voxels):
+        """Noise of O at some voxels."""
+        if self.spatial_noise is None:
+            return self.spectral_noise.observed_kelvin[voxels[1:]]
+        return self.spatial_noise.at(voxels, self.cube.shape)
+
+    def _record(self, number):
+        """Note which voxels are new in this pass, and count."""
+        self.first_pass[~self.accepted] = 0
+        new = self.accepted & (self.first_pass == 0)
+        self.first_pass[new] = number
+        counts = {
+            "spectral": self.flags & MaskBit.SPECTRAL,
+            "spatial": self.flags & MaskBit.SPATIAL,
+            "union": self.flags,
+            "accepted": self.accepted,
+            "new": new,
+        }
+        self.passes.append(
+            {"pass": number} | {name: int(np.count_nonzero(voxels)) for name, voxels in counts.items()}
+        )
+
+    def result(self):
+        """Assemble what was accepted in the last pass."""
+        kelvin = self.cube.kelvin
+        delta_t = np.where(self.accepted, self.estimate.delta_t.value, np.float32(0))
+        delta_t[np.isnan(kelvin)] = np.nan
+        t_unabsorbed = self.searched.kelvin
+        with self._timed("catalogue"):
+            labels, _ = label_features(self.accepted)
+            catalog = build_catalog(
+                delta_t, t_unabsorbed, labels, self.first_pass, self.cube.wcs, beam=self.cube.beam
+            )
+        return HISAResult(
+            delta_t=u.Quantity(delta_t, u.K, copy=False),
+            t_unabsorbed=u.Quantity(t_unabsorbed, u.K, copy=False),
+            flags=self.flags | self.accepted * np.uint8(MaskBit.ACCEPTED),
+            labels=labels,
+            first_pass=self.first_pass,
+            catalog=catalog,
+            wcs=self.cube.wcs,
+            beam=self.cube.beam,
+            meta=self._provenance(),
+        )
+
+    def _provenance(self):
+        extractor, cube = self.extractor, self.cube
+        parameters = {
+            "spectral": extractor.spectral.parameters,
+            "spatial": extractor.spatial.parameters,
+            "shell": extractor.unabsorbed.parameters,
+            "extraction": extractor.parameters,
+        }
+        return {
+            "hisatools": version("hisatools"),
+            "versions": {name: version(name) for name in RECORDED_PACKAGES},
+            "parameters": {name: values.to_dict() for name, values in parameters.items()}
+            | {"n_passes": extractor.n_passes},
+            "strategies": {"unabsorbed": extractor.unabsorbed.strategy},
+            "backends": {
+                "clean": extractor.spectral.clean_name,
+                "clean (spatial)": extractor.spatial.clean_name,
+                "convolution": extractor.spatial.convolution_name,
+            },
+            "input": {name: value for name, value in cube.meta.items() if name != "mends"},
+            "mends": list(cube.mends),
+            "timings": self.timings,
+            "passes": self.passes,
+            "remarks": self._remarks(),
+        }
+
+    def _remarks(self):
+        """Why nothing was found, and what was left out."""
+        remarks = []
+        if self.spatial_noise is None:
+            remarks.append("one sight line: spectral search only")
+        if not self.accepted.any():
+            remarks.append(self._why_nothing())
+        return remarks
+
+    def _why_nothing(self):
+        critical = self.extractor.parameters.critical_brightness
+        brightest = float(np.nanmax(self.searched.kelvin))
+        if brightest < critical.value:
+            return (
+                f"no absorption: the brightest voxel is {brightest:.3g} K, so T_U is below T_crit = "
+                f"{critical.value:g} K everywhere"
+            )
+        if not self.flags.any():
+            return "no absorption: neither search found a dip above its threshold"
+        return (
+            "no absorption: what the searches found was not found by both, was fainter than "
+            f"T_crit = {critical.value:g} K, or did not stand out from the noise"
+        )

@@ -1,0 +1,1 @@
+"""Files in and out: mending survey headers, reading cubes, cutting them, writing results."""

@@ -1,0 +1,193 @@
+"""The spatial search (Gibson et al. 2005, section 2.3)."""
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from hisatools.backends import get_backend
+from hisatools.backends.protocols import CleanSettings
+from hisatools.noise import box_noise, coarse_noise, expand_noise, noise_correlation
+from hisatools.parameters import SpatialParameters
+from hisatools.results import SearchResult, StopReason
+from hisatools.search.base import clean_scale, run_blocks, smoothing_scale
+from hisatools.smoothing import box_mean, join_flecks, odd_pixels
+
+
+@dataclass(frozen=True)
+class SpatialNoise:
+    """Noise of each channel map.
+
+    Parameters
+    ----------
+    coarse_kelvin : `~numpy.ndarray`, shape (n_v, g_y, g_x)
+        sigma_obs of O on a coarse grid; NaN where a channel is blank.
+    smoothed_share : float
+        Noise of the N x N mean S over that of O.
+    correlated_voxels : float
+        Volume over which the noise is correlated, in voxels.
+    """
+
+    coarse_kelvin: np.ndarray
+    smoothed_share: float
+    correlated_voxels: float
+
+    def at(self, voxels, shape):
+        """sigma_obs at the voxels (v, y, x), each an array of indices into ``shape``."""
+        nodes = self.coarse_kelvin.shape
+        positions = [
+            axis * (n_nodes - 1) / max(n - 1, 1)
+            for axis, n_nodes, n in zip(voxels, nodes, shape, strict=True)
+        ]
+        return map_coordinates(self.coarse_kelvin, positions, order=1, mode="nearest")
+
+
+class SpatialSearcher:
+    """Find dark structure that is smaller than the emission in each channel map.
+
+    Parameters
+    ----------
+    parameters : `~hisatools.SpatialParameters`, optional
+    clean, convolution : str
+        Names of the backends.
+
+    Examples
+    --------
+    >>> from hisatools import SpatialSearcher
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(4, 210, 210), n_pucks=3, n_components=50), seed=2)
+    >>> found = SpatialSearcher().search(model.cube)
+    >>> found.n_iterations.shape
+    (4,)
+    """
+
+    def __init__(self, parameters=None, *, clean="numba", convolution="scipy"):
+        self.parameters = SpatialParameters() if parameters is None else parameters
+        self.clean_name, self.convolution_name = clean, convolution
+        self.clean = get_backend("clean", clean)
+        self.convolution = get_backend("convolution", convolution)
+
+    def measure_noise(self, cube, *, workers=1):
+        """Noise of every channel map, to be given to `search` for later passes.
+
+        The noise is the scatter of O - S on the scale ``noise_scale``, robust against absorption,
+        corrected for the noise that S keeps.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+        workers : int
+
+        Returns
+        -------
+        `SpatialNoise`
+        """
+        box = self._box_pix(cube)
+        measuring_box = max(box, 3)
+        correlation = noise_correlation(cube.kelvin, measuring_box, workers=workers)
+        share = box_noise(measuring_box, correlation.beam_pix)
+        scale_pix = (self.parameters.noise_scale / cube.pixel_scale).to_value("")
+
+        def measure(channel):
+            return coarse_noise(channel - box_mean(channel, measuring_box), scale_pix)
+
+        coarse = np.array(run_blocks(measure, list(cube.kelvin), workers=workers))
+        smoothed_share = 1.0 if box == 1 else np.sqrt(share.smoothed)
+        return SpatialNoise(coarse / np.sqrt(share.removed), float(smoothed_share), correlation.n_voxels)
+
+    def search(self, cube, *, noise=None, workers=1, progress=False):
+        """Search every channel map.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+            NaN is blank: never flagged.
+        noise : `SpatialNoise`, optional
+            Measured on the cube if not given.
+        workers : int
+            Number of threads; never changes the result.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        `~hisatools.SearchResult`
+
+        Raises
+        ------
+        InputError
+            If G_char is not resolved by the pixels or exceeds the field.
+        """
+        n_v, *map_shape = cube.shape
+        fwhm_pix = clean_scale("clean_fwhm", self.parameters.clean_fwhm, cube.pixel_scale, min(map_shape))
+        join_pix = smoothing_scale("join_fwhm", self.parameters.join_fwhm, cube.pixel_scale)
+        noise = self.measure_noise(cube, workers=workers) if noise is None else noise
+        convolve = self.convolution.gaussian(tuple(map_shape), fwhm_pix)
+        box = self._box_pix(cube)
+        amplitude = np.zeros(cube.shape, np.float32)
+
+        def search_channel(k):
+            amplitude[k], n_iterations, reason = self._search_channel(
+                cube.kelvin[k], noise.coarse_kelvin[k], noise.smoothed_share, box, join_pix, convolve
+            )
+            return n_iterations, reason
+
+        ends = run_blocks(
+            search_channel, range(n_v), workers=workers, progress=progress, description="spatial search"
+        )
+        n_iterations, stop_reason = zip(*ends, strict=True)
+        return SearchResult(
+            amplitude=u.Quantity(amplitude, u.K, copy=False),
+            mask=amplitude > 0,
+            n_iterations=np.array(n_iterations, np.int32),
+            stop_reason=np.array(stop_reason, np.int8),
+            wcs=cube.wcs,
+            meta={
+                "search": "spatial",
+                "clean": self.clean_name,
+                "convolution": self.convolution_name,
+                "parameters": self.parameters.to_dict(),
+            },
+        )
+
+    def _box_pix(self, cube):
+        return odd_pixels((self.parameters.smoothing_box / cube.pixel_scale).to_value(""))
+
+    def _settings(self):
+        parameters = self.parameters
+        return CleanSettings(
+            gain=parameters.clean_gain,
+            clip=parameters.clean_clip,
+            stop_fraction=parameters.stop_fraction,
+            max_iterations=parameters.max_iterations,
+            peak_rank=parameters.peak_rank,
+        )
+
+    def _search_channel(self, observed, coarse, smoothed_share, box, join_pix, convolve):
+        """Amplitude (n_y, n_x), loop count and stop reason of one channel map."""
+        sigma_obs = expand_noise(coarse, observed.shape)
+        level = float(np.nanmean(sigma_obs)) if np.isfinite(coarse).any() else np.nan
+        relative = np.where(sigma_obs > 0, sigma_obs / np.float32(level), np.float32(1))
+        smoothed = box_mean(observed, box)
+        cleaned = self.clean.clean_channel(
+            smoothed, level * smoothed_share, relative**-2, convolve, self._settings()
+        )
+        if cleaned.stop_reason == StopReason.NOT_CLEANED:
+            return np.float32(0), cleaned.n_iterations, cleaned.stop_reason
+        suspected = self._suspected(observed, smoothed, cleaned, sigma_obs, relative)
+        amplitude = join_flecks(suspected, join_pix)
+        amplitude[~(amplitude >= self.parameters.cull_amplitude.value) | np.isnan(observed)] = 0
+        return amplitude, cleaned.n_iterations, cleaned.stop_reason
+
+    def _suspected(self, observed, smoothed, cleaned, sigma_obs, relative):
+        """U - O where it stands out from the noise of S or of O, 0 elsewhere."""
+        parameters = self.parameters
+        unabsorbed = cleaned.unabsorbed_kelvin
+        depth = unabsorbed - observed
+        # NaN compares as False: blank pixels and unknown noise never count.
+        flagged = smoothed - unabsorbed < -parameters.threshold * cleaned.sigma_pos_kelvin * relative
+        flagged |= depth > parameters.threshold * sigma_obs
+        flagged &= depth >= parameters.min_amplitude.value
+        flagged &= unabsorbed >= parameters.critical_brightness.value
+        return np.where(flagged, depth, np.float32(0))

@@ -1,0 +1,228 @@
+"""The spectral search (Gibson et al. 2005, section 2.2)."""
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+
+from hisatools.backends import get_backend
+from hisatools.backends.protocols import CleanSettings
+from hisatools.noise import box_noise, difference_rms, noise_correlation, third_rms
+from hisatools.parameters import SpectralParameters
+from hisatools.results import SearchResult
+from hisatools.search.base import (
+    FWHM_TO_SIGMA,
+    clean_scale,
+    line_scale,
+    row_blocks,
+    run_blocks,
+    smoothing_scale,
+)
+from hisatools.search.dips import DipRules, find_dips_in_spectra
+from hisatools.smoothing import box_mean, join_flecks, odd_pixels
+
+VOXELS_PER_BLOCK = 2**21
+KERNEL_REACH_SIGMA = 5
+
+
+@dataclass(frozen=True)
+class SpectralNoise:
+    """Noise of each sight line.
+
+    Parameters
+    ----------
+    observed_kelvin, smoothed_kelvin : `~numpy.ndarray`, shape (n_y, n_x)
+        sigma_obs of O and the noise of its N x N mean S; NaN where blank.
+    """
+
+    observed_kelvin: np.ndarray
+    smoothed_kelvin: np.ndarray
+
+
+class SpectralSearcher:
+    """Find dips that are narrower than the emission in each spectrum.
+
+    Parameters
+    ----------
+    parameters : `~hisatools.SpectralParameters`, optional
+    clean : str
+        Name of the CLEAN backend.
+
+    Examples
+    --------
+    >>> from hisatools import SpectralSearcher
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(64, 32, 32), n_pucks=3, n_components=50), seed=2)
+    >>> found = SpectralSearcher().search(model.cube)
+    >>> found.mask.shape
+    (64, 32, 32)
+    """
+
+    def __init__(self, parameters=None, *, clean="numba"):
+        self.parameters = SpectralParameters() if parameters is None else parameters
+        self.clean_name = clean
+        self.clean = get_backend("clean", clean)
+
+    def measure_noise(self, cube, *, workers=1):
+        """Noise of the cube, to be given to `search` for later passes.
+
+        The noise is the smallest rms of O - S in three equal thirds of the spectrum, corrected for
+        the noise that S keeps; where S is O (a single sight line, or a box of one pixel) it comes
+        from channel differences.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+        workers : int
+
+        Returns
+        -------
+        `SpectralNoise`
+        """
+        box = self._box_pix(cube)
+        if box == 1:
+            observed = difference_rms(cube.kelvin)
+            return SpectralNoise(observed, observed)
+        correlation = noise_correlation(cube.kelvin, box, workers=workers)
+        share = box_noise(box, correlation.beam_pix)
+
+        def measure(rows):
+            observed, smoothed = _with_box_mean(cube.kelvin, rows, box)
+            return third_rms(observed - smoothed)
+
+        removed = np.concatenate(run_blocks(measure, self._blocks(cube), workers=workers))
+        observed = removed / np.sqrt(share.removed)
+        return SpectralNoise(observed, observed * np.sqrt(share.smoothed))
+
+    def search(self, cube, *, noise=None, workers=1, progress=False):
+        """Search every sight line.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+            NaN is blank: never flagged.
+        noise : `SpectralNoise`, optional
+            Measured on the cube if not given.
+        workers : int
+            Number of threads; never changes the result.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        `~hisatools.SearchResult`
+
+        Raises
+        ------
+        InputError
+            If W_char is not resolved by the channels or exceeds the band.
+        """
+        rules, kernel = self._rules(cube), self._kernel(cube)
+        noise = self.measure_noise(cube, workers=workers) if noise is None else noise
+        _, n_y, n_x = cube.shape
+        amplitude = np.zeros(cube.shape, np.float32)
+        n_iterations = np.zeros((n_y, n_x), np.int32)
+        stop_reason = np.zeros((n_y, n_x), np.int8)
+
+        def search_rows(rows):
+            block = self._search_rows(cube.kelvin, rows, noise, kernel, rules, self._box_pix(cube))
+            amplitude[:, rows], n_iterations[rows], stop_reason[rows] = block
+
+        run_blocks(
+            search_rows, self._blocks(cube), workers=workers, progress=progress, description="spectral search"
+        )
+        mask = self._join(amplitude, cube, workers)
+        return SearchResult(
+            amplitude=u.Quantity(amplitude, u.K, copy=False),
+            mask=mask,
+            n_iterations=n_iterations,
+            stop_reason=stop_reason,
+            wcs=cube.wcs,
+            meta={"search": "spectral", "clean": self.clean_name, "parameters": self.parameters.to_dict()},
+        )
+
+    def _box_pix(self, cube):
+        return odd_pixels((self.parameters.smoothing_box / cube.pixel_scale).to_value(""))
+
+    def _blocks(self, cube):
+        n_v, n_y, n_x = cube.shape
+        return row_blocks(n_y, max(VOXELS_PER_BLOCK // (n_v * n_x), 1))
+
+    def _kernel(self, cube):
+        fwhm_chan = clean_scale("clean_fwhm", self.parameters.clean_fwhm, cube.channel_width, cube.shape[0])
+        sigma_chan = fwhm_chan * FWHM_TO_SIGMA
+        reach = int(np.ceil(KERNEL_REACH_SIGMA * sigma_chan))
+        kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_chan) ** 2)
+        return kernel / kernel.sum()
+
+    def _rules(self, cube):
+        parameters, step = self.parameters, cube.channel_width
+        return DipRules.from_widths(
+            line_scale("narrow_fwhm", parameters.narrow_fwhm, step),
+            line_scale("broad_fwhm", parameters.broad_fwhm, step),
+            threshold=parameters.threshold,
+            critical_kelvin=parameters.critical_brightness.value,
+            fit_significance=parameters.fit_significance,
+            dip_threshold=parameters.dip_threshold,
+            profile_cut=parameters.profile_cut,
+        )
+
+    def _settings(self):
+        parameters = self.parameters
+        return CleanSettings(
+            gain=parameters.clean_gain,
+            clip=parameters.clean_clip,
+            stop_fraction=parameters.stop_fraction,
+            max_iterations=parameters.max_iterations,
+        )
+
+    def _search_rows(self, kelvin, rows, noise, kernel, rules, box):
+        """Amplitude (n_v, n_rows, n_x), loop counts and stop reasons of some rows."""
+        observed, smoothed = _with_box_mean(kelvin, rows, box)
+        shape = observed.shape[1:]
+        observed, smoothed = _as_spectra(observed), _as_spectra(smoothed)
+        cleaned = self.clean.clean_spectra(
+            smoothed, noise.smoothed_kelvin[rows].ravel(), kernel, self._settings()
+        )
+        sigma_obs = noise.observed_kelvin[rows].ravel()
+        profiles = find_dips_in_spectra(
+            observed, smoothed, cleaned.unabsorbed_kelvin, cleaned.sigma_pos_kelvin, rules
+        )
+        profiles[self._vetoed(observed, sigma_obs)] = 0
+        return (
+            profiles.T.reshape(-1, *shape),
+            cleaned.n_iterations.reshape(shape),
+            cleaned.stop_reason.reshape(shape),
+        )
+
+    def _vetoed(self, observed, sigma_obs):
+        """Sight lines with continuum absorption; those without noise are not vetoed."""
+        limit = np.where(np.isfinite(sigma_obs), -self.parameters.continuum_veto * sigma_obs, -np.inf)
+        return (observed < limit[:, None]).any(axis=1)
+
+    def _join(self, amplitude, cube, workers):
+        """Smooth each channel's amplitudes in place, drop the faint ones, return the mask."""
+        fwhm_pix = smoothing_scale("join_fwhm", self.parameters.join_fwhm, cube.pixel_scale)
+        least = self.parameters.cull_amplitude.value
+
+        def join(channel):
+            channel[...] = join_flecks(channel, fwhm_pix)
+            channel[channel < least] = 0
+
+        run_blocks(join, list(amplitude), workers=workers)
+        amplitude[~np.isfinite(cube.kelvin)] = 0
+        return amplitude > 0
+
+
+def _with_box_mean(kelvin, rows, box_pix):
+    """O and S of some rows; the box reaches into the rows beside them."""
+    half = box_pix // 2
+    first = max(rows.start - half, 0)
+    inner = slice(rows.start - first, rows.stop - first)
+    with_halo = kelvin[:, first : rows.stop + half]
+    return with_halo[:, inner], np.stack([box_mean(channel, box_pix)[inner] for channel in with_halo])
+
+
+def _as_spectra(block):
+    """(n_v, n_y, n_x) to contiguous rows (n_y * n_x, n_v)."""
+    return np.ascontiguousarray(block.reshape(block.shape[0], -1).T)

@@ -1,0 +1,342 @@
+"""The command: exit codes, one line for each fault, and nothing half-written."""
+
+import os
+import warnings
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from hisatools import HISAExtractor, HISAResult
+from hisatools.catalog import build_catalog
+from hisatools.cli import main
+from hisatools.errors import HISAWarning
+from hisatools.results import RESULT_FILES
+
+
+@pytest.fixture
+def cube_file(tmp_path):
+    """A cube that is read without mending; small, as the extractor is replaced in most tests."""
+    wcs = WCS(naxis=3)
+    wcs.wcs.ctype = ["GLON-CAR", "GLAT-CAR", "VRAD"]
+    wcs.wcs.cunit = ["deg", "deg", "m/s"]
+    wcs.wcs.crpix, wcs.wcs.crval = [1, 1, 1], [139.6, 0, -60e3]
+    wcs.wcs.cdelt = [-1 / 60, 1 / 60, 1000.0]
+    wcs.wcs.restfrq, wcs.wcs.specsys = 1420405751.7667, "LSRK"
+    header = wcs.to_header()
+    header.update(BUNIT="K", OBJECT="Field", BMAJ=2 / 60, BMIN=2 / 60, BPA=0.0)
+    for key in ("CRPIX1", "CRPIX2", "CRPIX3", "CDELT3", "CRVAL2"):
+        header.setdefault(key, {"CRVAL2": 0.0, "CDELT3": 1000.0}.get(key, 1.0))
+    data = np.random.default_rng(2).normal(90, 2, (40, 24, 24)).astype(np.float32)
+    path = tmp_path / "cube.fits"
+    fits.writeto(path, data, header)
+    return path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Replace the search and the picture; returns what `run` was called with."""
+    calls = {}
+
+    def run(extractor, cube, *, workers=1, progress=False):
+        calls.update(extractor=extractor, cube=cube, workers=workers, progress=progress)
+        return fake_result(cube, absorbed=calls.get("absorbed", True))
+
+    monkeypatch.setattr(HISAExtractor, "run", run)
+    monkeypatch.setattr("hisatools.summary.plot_summary", lambda _, path, **__: path.write_bytes(b"picture"))
+    return calls
+
+
+def fake_result(cube, *, absorbed):
+    labels = np.zeros(cube.shape, np.int32)
+    if absorbed:
+        labels[3:5, 5, 5] = 1
+    delta_t = np.where(labels > 0, np.float32(-20), np.float32(0))
+    first_pass = labels.astype(np.uint8)
+    catalog = build_catalog(delta_t, cube.kelvin - delta_t, labels, first_pass, cube.wcs)
+    return HISAResult(
+        delta_t=delta_t * u.K,
+        t_unabsorbed=(cube.kelvin - delta_t) * u.K,
+        flags=first_pass * np.uint8(7),
+        labels=labels,
+        first_pass=first_pass,
+        catalog=catalog,
+        wcs=cube.wcs,
+        beam=cube.beam,
+        meta={
+            "passes": [{"pass": 1, "accepted": 2 * absorbed, "new": 2 * absorbed}],
+            "remarks": [] if absorbed else ["too faint everywhere"],
+        },
+    )
+
+
+def one_error(capsys):
+    """The only line on stderr."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("hisatools: error: ")
+    return lines[0]
+
+
+# --- extract ----------------------------------------------------------------------------------
+
+
+def test_extract_writes_the_result_and_says_what_it_found(cube_file, quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["extract", str(cube_file), "--output", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == set(RESULT_FILES)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert f"Read {cube_file}: 40 channels x 24 x 24 pixels, velocities -60.0 to -21.0 km/s" in said.out
+    assert "Pass 1: 2 voxels accepted, 2 of them new" in said.out
+    assert "Found 1 feature: 2 voxels accepted, 0.00868 % of the cube" in said.out
+    assert said.out.splitlines()[-1] == f"Wrote {out}: {', '.join(sorted(RESULT_FILES))}"
+
+
+def test_extract_says_why_nothing_was_found(cube_file, quick, tmp_path, capsys):
+    quick["absorbed"] = False
+    assert main(["extract", str(cube_file), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "Found no features: 0 voxels accepted" in said
+    assert "Remark: too faint everywhere" in said
+
+
+def test_quiet_says_nothing(cube_file, quick, tmp_path, capsys):
+    assert main(["extract", str(cube_file), "--output", str(tmp_path / "out"), "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+def test_options_reach_the_extractor(cube_file, quick, tmp_path):
+    options = "--passes 2 --workers 3 --progress --clean reference --convolution reference"
+    options += " --critical-brightness 50 --velocity-range -50.5 -30"
+    changes = ["--set", "spectral.clean_fwhm=10 km/s", "--set", "spatial.peak_rank=5"]
+    output = ["--output", str(tmp_path / "out")]
+    assert main(["extract", str(cube_file), *output, *options.split(), *changes]) == 0
+    extractor = quick["extractor"]
+    assert (extractor.n_passes, quick["workers"], quick["progress"]) == (2, 3, True)
+    assert extractor.parameters.critical_brightness == 50 * u.K
+    assert extractor.spectral.parameters.clean_fwhm == 10 * u.km / u.s
+    assert extractor.spatial.parameters.peak_rank == 5
+    assert (extractor.spectral.clean_name, extractor.spatial.convolution_name) == ("reference", "reference")
+    np.testing.assert_allclose(quick["cube"].velocity.value[[0, -1]], [-50, -30])
+
+
+def test_critical_brightness_may_have_a_unit(cube_file, quick, tmp_path):
+    output = ["--output", str(tmp_path / "out")]
+    assert main(["extract", str(cube_file), *output, "--critical-brightness", "50000 mK"]) == 0
+    assert quick["extractor"].parameters.critical_brightness == 50 * u.K
+
+
+def test_an_older_result_is_replaced_only_on_demand(cube_file, quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["extract", str(cube_file), "--output", str(out), "--quiet"]
+    assert main(command) == 0
+    (out / "notes.txt").write_text("mine")
+    quick.clear()
+    assert main(command) == 1
+    assert "exists already and is not empty; choose another output, or allow" in one_error(capsys)
+    assert not quick, "the search must not have started"
+    assert main([*command, "--overwrite"]) == 0
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--preset nope", "unknown preset 'nope'; known presets: cgps"),
+        ("--clean nope", "unknown clean backend 'nope'; installed: numba, reference"),
+        ("--convolution nope", "unknown convolution backend 'nope'; installed: reference, scipy"),
+        ("--critical-brightness -5", "critical_brightness must be finite and at least 0 K, got -5 K"),
+        ("--critical-brightness 5arcmin", "critical_brightness needs a unit of K, got 5.0 arcmin"),
+        ("--critical-brightness much", "--critical-brightness: 'much' is neither a number nor"),
+        ("--passes 0", "n_passes must be a whole number from 1 to 255, got 0"),
+        ("--workers 0", "workers must be finite and above 0, got 0"),
+        ("--set spatial.clean_fwhm=10", "clean_fwhm needs a unit of arcmin, got 10; write for example"),
+        ("--set spatial.clean_fwhm=-3arcmin", "clean_fwhm must be finite and above 0 arcmin, got -3"),
+        ("--set spatial.nope=1", "unknown parameter spatial.nope in --set; known: smoothing_box"),
+        ("--set nope.threshold=1", "unknown section 'nope' in --set; known: spectral, spatial, shell"),
+        ("--set threshold", "--set 'threshold' is not SECTION.NAME=VALUE; write"),
+    ],
+)
+def test_bad_argument_is_one_line_and_writes_nothing(arguments, message, cube_file, quick, tmp_path, capsys):
+    command = ["extract", str(cube_file), "--output", str(tmp_path / "out"), "--quiet", *arguments.split()]
+    assert main(command) == 1
+    assert message in one_error(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_cannot_be_written_is_said_before_the_search(cube_file, quick, capsys):
+    assert main(["extract", str(cube_file), "--output", str(cube_file / "out")]) == 1
+    assert "out: Not a directory; choose an output you may write to" in one_error(capsys)
+    assert main(["extract", str(cube_file), "--output", str(cube_file), "--overwrite"]) == 1
+    assert "cube.fits is a file, and a folder is needed" in one_error(capsys)
+    assert not quick
+
+
+def test_input_that_is_absent(tmp_path, capsys):
+    assert main(["extract", str(tmp_path / "no.fits"), "--output", str(tmp_path / "out")]) == 1
+    assert "no.fits: no such file" in one_error(capsys)
+    assert not any(tmp_path.iterdir())
+
+
+# --- what goes wrong on the way ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; nothing of the result was written"),
+        (MemoryError(), 1, "not enough memory for this cube; cut it with --velocity-range or --region"),
+        (OSError(5, "Input/output error", "disk"), 1, "disk: Input/output error; check the path"),
+        (ZeroDivisionError("by\nzero"), 1, "unexpected ZeroDivisionError: by zero; please report it"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(error, code, message, cube_file, tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(HISAExtractor, "run", fail)
+    command = ["extract", str(cube_file), "--output", str(tmp_path / "out"), "--quiet"]
+    assert main(command) == code
+    assert message in one_error(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_where_an_unexpected_error_is(cube_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(HISAExtractor, "run", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["extract", str(cube_file), "--output", str(tmp_path / "out"), "--debug"])
+
+
+def test_a_warning_is_one_line_and_said_once(cube_file, quick, tmp_path, capsys, monkeypatch):
+    run = HISAExtractor.run
+
+    def run_with_warnings(*arguments, **options):
+        for _ in range(2):
+            warnings.warn("the beam is\nassumed", HISAWarning, stacklevel=1)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(HISAExtractor, "run", run_with_warnings)
+    assert main(["extract", str(cube_file), "--output", str(tmp_path / "out"), "--quiet"]) == 0
+    assert capsys.readouterr().err == "hisatools: warning: the beam is assumed\n"
+
+
+def test_a_reader_that_goes_away_is_no_fault(capfd, monkeypatch):
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    saved = os.dup(1)
+    monkeypatch.setattr("builtins.print", gone)
+    try:
+        assert main(["backends"]) == 1
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "nope", "extract", "extract cube.fits", "extract c --output o --passes x"]
+)
+def test_wrong_usage_is_code_2(arguments, capsys):
+    assert main(arguments.split()) == 2
+    assert "usage: hisatools" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "extract --help", "demo --help"])
+def test_help_is_code_0(arguments, capsys):
+    assert main(arguments.split()) == 0
+    assert "hisatools" in capsys.readouterr().out
+
+
+# --- the other verbs --------------------------------------------------------------------------
+
+
+def test_inspect_says_what_was_read_and_whether_the_preset_fits(cube_file, capsys):
+    assert main(["inspect", str(cube_file)]) == 0
+    said = capsys.readouterr().out
+    assert "40 channels x 24 x 24 pixels" in said
+    assert "-60.0 to -21.0 km/s, 1 km/s a channel, LSRK" in said
+    assert "0.4 x 0.4 deg in pixels of 1 arcmin" in said
+    assert "2 x 2 arcmin" in said
+    assert "Preset cgps: fits, with remarks" in said
+    assert "large for an axis of 24" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"CDELT1": -1.0, "CDELT2": 1.0}, "NOT RESOLVED: a CLEAN kernel needs 2"),
+        ({"CDELT1": -1e-3, "CDELT2": 1e-3}, "DOES NOT FIT: the cube has 24"),
+        ({"CDELT3": 6000.0}, "NOT RESOLVED: a CLEAN kernel needs 2"),
+        ({"CDELT3": 1500.0}, "widened to 2 channels"),
+    ],
+)
+def test_inspect_names_scales_that_do_not_fit(change, message, cube_file, capsys):
+    with fits.open(cube_file, mode="update") as hdus:
+        hdus[0].header.update(change)
+    assert main(["inspect", str(cube_file)]) == 0
+    assert message in capsys.readouterr().out
+
+
+def test_inspect_passes_over_blank_channels(cube_file, capsys):
+    with fits.open(cube_file, mode="update") as hdus:
+        hdus[0].data[:10] = np.nan
+        hdus[0].data[20, 3, 3] = 130.5
+        hdus[0].data[21, 3, 3] = -7.5
+    assert main(["inspect", str(cube_file)]) == 0
+    assert "-7.5 to 130.5 K, median 90" in capsys.readouterr().out
+
+
+def test_inspect_lists_what_was_mended(cube_file, capsys):
+    with fits.open(cube_file, mode="update") as hdus:
+        hdus[0].header["BUNIT"] = "K (Tb)"
+    assert main(["inspect", str(cube_file)]) == 0
+    said = capsys.readouterr()
+    assert "Mended:     1 time" in said.out
+    assert "  - " in said.out
+    assert said.err == ""
+
+
+def test_inspect_knows_its_presets(cube_file, capsys):
+    assert main(["inspect", str(cube_file), "--preset", "nope"]) == 1
+    assert "unknown preset 'nope'; known presets: cgps" in one_error(capsys)
+
+
+def test_backends_are_listed(capsys):
+    assert main(["backends"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["clean", "numba", "works"] in lines
+    assert ["convolution", "scipy", "works"] in lines
+
+
+def test_simulate_writes_a_model_that_can_be_inspected(tmp_path, capsys):
+    out = tmp_path / "model"
+    command = ["simulate", "--output", str(out), "--shape", "32", "48", "48", "--seed", "3"]
+    assert main(command) == 0
+    assert f"and its truth to {out}: cube.fits, pucks.ecsv, truth_delta_t.fits" in capsys.readouterr().out
+    assert main(["inspect", str(out / "cube.fits")]) == 0
+    assert "32 channels x 48 x 48 pixels" in capsys.readouterr().out
+    assert main(command) == 1
+    assert "exists already and is not empty" in one_error(capsys)
+
+
+def test_simulate_names_a_shape_that_cannot_be(tmp_path, capsys):
+    assert main(["simulate", "--output", str(tmp_path / "model"), "--shape", "32", "-48", "48"]) == 1
+    assert "shape must be three whole numbers (n_v, n_y, n_x)" in one_error(capsys)
+    assert not any(tmp_path.iterdir())
+
+
+def test_demo_ends_with_what_it_wrote_and_found(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hisatools.cli.DEMO_SHAPE", (32, 72, 72))
+    out = tmp_path / "demo"
+    assert main(["demo", "--output", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"model", "result"}
+    said = capsys.readouterr().out
+    assert f"Wrote {out / 'result'}: catalog.ecsv" in said
+    assert "Against the known truth, " in said
+    assert "of what was accepted is true absorption" in said
+    assert HISAResult.read(out / "result").flags.shape == (32, 72, 72)

@@ -1,0 +1,225 @@
+"""A result survives its files, and files appear completely or not at all."""
+
+import json
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.testing import assert_allclose, assert_array_equal
+from radio_beam import Beam
+
+from hisatools.catalog import build_catalog
+from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
+from hisatools.results import RESULT_FILES, HISAResult, MaskBit
+
+
+def make_result(*, absorbed=True, beam=True):
+    wcs = WCS(naxis=3)
+    wcs.wcs.ctype = ["GLON-CAR", "GLAT-CAR", "VRAD"]
+    wcs.wcs.cunit = ["deg", "deg", "m/s"]
+    wcs.wcs.crval = [139.1234567890123, 0, -41e3]
+    wcs.wcs.crpix = [3, -200, 2]
+    wcs.wcs.cdelt = [-0.005, 0.005, -824.46]
+    wcs.wcs.restfrq, wcs.wcs.specsys = 1420405751.7667, "LSRK"
+    wcs.wcs.set()
+    shape = (6, 5, 4)
+    t_unabsorbed = np.random.default_rng(1).normal(90, 5, shape).astype(np.float32)
+    labels = np.zeros(shape, np.int32)
+    if absorbed:
+        labels[2:4, 1:3, 2] = 1
+        labels[4, 4, 0] = 2
+    delta_t = np.where(labels > 0, np.float32(-20.5), np.float32(0))
+    delta_t[:, 0, 0] = t_unabsorbed[:, 0, 0] = np.nan
+    flags = (labels > 0) * np.uint8(7)
+    flags[0, 2, 2], flags[0, 3, 3] = MaskBit.SPECTRAL, MaskBit.SPATIAL
+    first_pass = (labels > 0).astype(np.uint8)
+    meta = {
+        "hisatools": "0.1.0",
+        "input": {"path": "/somewhere/MA1.fits", "object": "MA1"},
+        "passes": [{"pass": 1, "accepted": 5}],
+        "remarks": [] if absorbed else ["T_U is below 70 K everywhere"],
+    }
+    return HISAResult(
+        delta_t=delta_t * u.K,
+        t_unabsorbed=t_unabsorbed * u.K,
+        flags=flags,
+        labels=labels,
+        first_pass=first_pass,
+        catalog=build_catalog(delta_t, t_unabsorbed, labels, first_pass, wcs),
+        wcs=wcs,
+        beam=Beam(58 * u.arcsec, 49 * u.arcsec, 20 * u.deg) if beam else None,
+        meta=meta,
+    )
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    """Replace the picture, which takes longer than all other files together."""
+    monkeypatch.setattr("hisatools.summary.plot_summary", lambda _, path, **__: path.write_bytes(b"picture"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Folder of a result that tests only read."""
+    return make_result().write(tmp_path_factory.mktemp("results") / "out")
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [{}, {"absorbed": False}, {"beam": False}])
+def test_reading_gives_back_what_was_written(case, no_picture, tmp_path):
+    result = make_result(**case)
+    back = HISAResult.read(result.write(tmp_path / "out"))
+    for name in ("delta_t", "t_unabsorbed", "flags", "labels", "first_pass"):
+        assert_array_equal(getattr(back, name), getattr(result, name))
+        assert getattr(back, name).dtype == getattr(result, name).dtype
+    assert back.delta_t.unit == back.t_unabsorbed.unit == u.K
+    assert back.meta == result.meta
+    assert back.beam == result.beam
+    assert back.wcs.wcs.compare(result.wcs.wcs)
+    assert back.catalog.colnames == result.catalog.colnames
+    assert back.catalog.meta == result.catalog.meta
+    for name in result.catalog.colnames:
+        assert_array_equal(back.catalog[name], result.catalog[name])
+
+
+def test_folder_holds_the_files_of_the_contract(written):
+    assert {path.name for path in written.iterdir()} == set(RESULT_FILES)
+    assert json.loads((written / "provenance.json").read_text())["input"]["object"] == "MA1"
+    assert (written / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "bitpix", "unit"),
+    [
+        ("delta_t", -32, "K"),
+        ("t_unabsorbed", -32, "K"),
+        ("mask", 8, None),
+        ("labels", 32, None),
+        ("first_pass", 8, None),
+    ],
+)
+def test_images_describe_themselves(name, bitpix, unit, written):
+    header = fits.getheader(written / f"{name}.fits")
+    assert header["BITPIX"] == bitpix
+    assert header.get("BUNIT") == unit
+    assert header["OBJECT"] == "MA1"
+    assert header["BMAJ"] == pytest.approx(58 / 3600)
+    assert header["CTYPE3"] == "VRAD"
+    history = " ".join(str(line) for line in header["HISTORY"])
+    assert "hisatools 0.1.0: H I self-absorption, 1 passes" in history
+    assert "Input: MA1.fits" in history
+
+
+def test_mask_file_explains_its_bits(written):
+    comments = " ".join(str(line) for line in fits.getheader(written / "mask.fits")["COMMENT"])
+    assert "1 spectral, 2 spatial, 4 accepted" in comments
+
+
+@pytest.mark.filterwarnings("ignore:COPY_IF_NEEDED")
+def test_an_image_opens_in_spectral_cube(written):
+    from spectral_cube import SpectralCube
+
+    cube = SpectralCube.read(written / "delta_t.fits")
+    assert cube.unit == u.K
+    assert cube.beam.major.to_value(u.arcsec) == pytest.approx(58)
+    assert_allclose(cube.spectral_axis.to_value(u.km / u.s)[[0, -1]], [-41 + 0.82446, -41 - 4 * 0.82446])
+
+
+def test_an_existing_result_is_replaced_only_on_demand(no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    (folder / "notes.txt").write_text("mine")
+    empty = make_result(absorbed=False)
+    with pytest.raises(OutputError, match="out exists already and is not empty"):
+        empty.write(folder)
+    assert HISAResult.read(folder).mask.any()
+    empty.write(folder, overwrite=True)
+    assert not HISAResult.read(folder).mask.any()
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("step", ["write_image", "write_json"])
+def test_interrupted_writing_leaves_nothing(step, no_picture, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"hisatools.results.{step}", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_result().write(tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(no_picture, tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hisatools.results.write_json", full_disk)
+    with pytest.raises(OutputError, match=r"cannot write .*out: No space left on device"):
+        make_result().write(tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_picture_that_fails_does_not_cost_the_result(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no such projection")
+
+    monkeypatch.setattr("hisatools.summary.plot_summary", fail)
+    with pytest.warns(
+        HISAWarning, match=r"summary.png could not be drawn \(RuntimeError: no such projection\)"
+    ):
+        folder = make_result().write(tmp_path / "out")
+    assert {path.name for path in folder.iterdir()} == set(RESULT_FILES) - {"summary.png"}
+
+
+def test_a_folder_without_a_result_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"delta_t.fits is missing; name a folder that hisatools wrote"):
+        HISAResult.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["delta_t.fits", "labels.fits", "catalog.ecsv", "provenance.json"])
+def test_a_damaged_file_is_named(name, no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 3])
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        HISAResult.read(folder)
+
+
+def test_files_of_two_results_are_refused(no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    fits.writeto(folder / "mask.fits", np.zeros((2, 2, 2), np.uint8), overwrite=True)
+    with pytest.raises(InputError, match="have different shapes"):
+        HISAResult.read(folder)
+
+
+# --- views ------------------------------------------------------------------------------------
+
+
+def test_masks_follow_the_flags():
+    result = make_result()
+    assert_array_equal(result.mask, result.labels > 0)
+    assert result.union.sum() == result.mask.sum() + 2
+
+
+def test_velocity_is_in_file_order():
+    velocity = make_result().velocity
+    assert velocity.unit == u.km / u.s
+    assert_allclose(velocity.value, -41 - 0.82446 * (np.arange(6) - 1))
+
+
+@pytest.mark.parametrize("name", ["delta_t", "t_unabsorbed", "t_on"])
+def test_spectral_cube_has_values_axes_and_beam(name):
+    result = make_result()
+    cube = result.spectral_cube(name)
+    assert_array_equal(cube.filled_data[:].value, getattr(result, name).value)
+    assert cube.beam == result.beam
+    assert cube.unit == u.K
+    assert_allclose(cube.spectral_axis.to_value(u.km / u.s), result.velocity.value)
+
+
+def test_unknown_cube_lists_the_known_ones():
+    with pytest.raises(ParameterError, match="unknown cube 'flags'; known: delta_t, t_unabsorbed, t_on"):
+        make_result().spectral_cube("flags")
