@@ -105,9 +105,13 @@ class _Extraction:
         self.searched = cube
         self.spatial_noise = None
         with self._timed("noise"):
-            self.spectral_noise = extractor.spectral.measure_noise(cube, workers=workers)
+            correlation = None
             if not cube.is_spectrum:
                 self.spatial_noise = extractor.spatial.measure_noise(cube, workers=workers)
+                correlation = self.spatial_noise.correlation
+            self.spectral_noise = extractor.spectral.measure_noise(
+                cube, correlation=correlation, workers=workers
+            )
 
     @contextmanager
     def _timed(self, stage):
@@ -156,7 +160,7 @@ class _Extraction:
             self._sigma_kelvin(voxels),
             labels[voxels] - 1,
             n_features,
-            1.0 if self.spatial_noise is None else self.spatial_noise.correlated_voxels,
+            1.0 if self.spatial_noise is None else self.spatial_noise.correlation.n_voxels,
         )
         accepted[voxels] = (significance >= self.extractor.parameters.min_significance)[labels[voxels] - 1]
 

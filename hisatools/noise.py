@@ -9,6 +9,7 @@ noise, 60 % too high and faint absorption is lost.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -21,6 +22,8 @@ MIN_SAMPLES = 30
 MIN_CHANNELS_IN_THIRD = 8
 DIFFERENCE_LAG = 3
 CORRELATION_GRID = np.linspace(0, 1, 81)
+CHANNELS_PER_BLOCK = 8
+MAX_SAMPLES = 50_000
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,10 @@ def noise_correlation(kelvin, box_pix, *, workers=1):
     `NoiseCorrelation`
         From the medians over the channels.
     """
+    starts = range(0, len(kelvin), CHANNELS_PER_BLOCK)
     with ThreadPoolExecutor(workers) as pool:
-        measured = pool.map(lambda k: _neighbour_correlations(kelvin[k : k + 2], box_pix), range(len(kelvin)))
-        on_sky, in_velocity = np.array(list(measured)).T
+        measured = pool.map(lambda k: _correlations(kelvin[k : k + CHANNELS_PER_BLOCK + 1], box_pix), starts)
+        on_sky, in_velocity = np.concatenate(list(measured)).T
     # No beam wider than the box can be told apart from structure of the sky.
     trial = CORRELATION_GRID * box_pix
     expected = np.array([box_noise(box_pix, fwhm).neighbour for fwhm in trial])
@@ -135,15 +139,28 @@ def noise_correlation(kelvin, box_pix, *, workers=1):
     )
 
 
-def _neighbour_correlations(channels, box_pix):
-    """Correlation of O - S with the next pixel and with the next channel; NaN if not measurable."""
+def _correlations(channels, box_pix):
+    """Correlation of O - S with the next pixel and the next channel, a row for each channel but the last.
+
+    The last of the cube has no next channel: it is left out, too.
+    """
     removed = [channel - box_mean(channel, box_pix) for channel in channels]
-    variance = mad_sigma(removed[0]) ** 2
-    if not variance > 0:
+    pairs = [_pair_correlation(one, other) for one, other in pairwise(removed)]
+    return np.array(pairs).reshape(-1, 2)
+
+
+def _pair_correlation(removed, next_removed):
+    """Correlation with the next pixel and the next channel; NaN if not measurable."""
+    step = max(removed.size // MAX_SAMPLES, 1)
+
+    def variance(values):
+        return mad_sigma(values.ravel()[::step]) ** 2
+
+    both = 2 * variance(removed)
+    if not both > 0:
         return np.nan, np.nan
-    on_sky = np.mean([mad_sigma(np.diff(removed[0], axis=axis)) ** 2 for axis in (0, 1)])
-    in_velocity = mad_sigma(removed[1] - removed[0]) ** 2 if len(removed) == 2 else np.nan
-    return 1 - on_sky / (2 * variance), 1 - in_velocity / (2 * variance)
+    on_sky = np.mean([variance(np.diff(removed, axis=axis)) for axis in (0, 1)])
+    return 1 - on_sky / both, 1 - variance(next_removed - removed) / both
 
 
 def _finite_median(values):

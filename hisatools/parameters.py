@@ -69,15 +69,13 @@ def check_quantity(name, value, unit, *, above=0.0, inclusive=False):
         If ``value`` is not a finite scalar within the limit.
     """
     unit = u.Unit(unit)
-    example = f"{name}={max(above, 0) + 2:g} * u.Unit('{unit}')"
+    problem = f"{name} needs a unit of {unit}, got {{}}; write for example {name}=2 * u.Unit('{unit}')"
     if not isinstance(value, u.Quantity):
-        raise ParameterUnitsError(f"{name} needs a unit of {unit}, got {value!r}; write for example {example}")
+        raise ParameterUnitsError(problem.format(repr(value)))
     try:
         converted = value.to(unit)
     except u.UnitConversionError:
-        raise ParameterUnitsError(
-            f"{name} needs a unit of {unit}, got {value}; write for example {example}"
-        ) from None
+        raise ParameterUnitsError(problem.format(value)) from None
     if not converted.isscalar:
         raise ParameterError(f"{name} must be one value, got an array of shape {converted.shape}")
     _check_limit(name, converted.value, above=above, inclusive=inclusive, unit=f" {unit}")

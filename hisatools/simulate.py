@@ -156,7 +156,8 @@ def simulate_cube(parameters=None, *, seed):
     0.0
     """
     parameters = ModelParameters() if parameters is None else parameters
-    emission_rng, puck_rng, noise_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    streams = np.random.SeedSequence(seed).spawn(3)
+    emission_rng, puck_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     emission = _emission(parameters, emission_rng)
     absorption, pucks = _absorption(parameters, puck_rng)
     observed = emission + absorption
@@ -325,7 +326,9 @@ def _box(centre, reach, shape):
 
 def _occupy(occupied, box, body):
     """Mark a puck and one voxel about it."""
-    grown = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(box, occupied.shape, strict=True))
+    grown = tuple(
+        slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(box, occupied.shape, strict=True)
+    )
     padding = [(s.start - g.start, g.stop - s.stop) for s, g in zip(box, grown, strict=True)]
     occupied[grown] |= maximum_filter(np.pad(body, padding), size=3)
 

@@ -60,14 +60,11 @@ def test_examples_in_pages_are_true(page, tmp_path, monkeypatch):
 
 
 def test_python_of_the_readme_runs_and_is_that_of_the_quickstart(tmp_path, monkeypatch):
-    import matplotlib.pyplot as plt
-
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     quickstart = (ROOT / "docs" / "quickstart.rst").read_text(encoding="utf-8")
     assert code.strip() in re.sub(r"^   ", "", quickstart, flags=re.MULTILINE)
     names = {}
     exec(compile(code, "README.md", "exec"), names)
-    plt.close("all")
     assert len(names["result"].catalog) > 0
     assert (tmp_path / "demo.png").stat().st_size > 10_000

@@ -37,8 +37,8 @@ def clean_scale(name, fwhm, step, n):
         )
     if size > n:
         raise InputError(
-            f"{name}={fwhm:g} is {size:.0f} {unit} but the axis has only {n} ({n * step:.3g}): the field is too "
-            f"small for this kernel; use a larger cube or a smaller {name}"
+            f"{name}={fwhm:g} is {size:.0f} {unit} but the axis has only {n} ({n * step:.3g}): too small "
+            f"for this kernel; use a larger cube or a smaller {name}"
         )
     if size > n / 3:
         warnings.warn(

@@ -13,31 +13,19 @@ FWHM_EXPONENT = 4 * np.log(2)
 
 
 class DipRules(NamedTuple):
-    """What a dip must satisfy, in channels and K; see `~hisatools.SpectralParameters`.
-
-    ``shoulder_offset`` and ``n_shoulder`` place the shoulders of the dip filter beyond the core of
-    a broad line.
-    """
+    """What a dip must satisfy, in channels and K; see `~hisatools.SpectralParameters`."""
 
     narrow_chan: float
     broad_chan: float
-    shoulder_offset: int
-    n_shoulder: int
     threshold: float
     critical_kelvin: float
     fit_significance: float
     dip_threshold: float
     profile_cut: float
 
-    @classmethod
-    def from_widths(cls, narrow_chan, broad_chan, **rules):
-        """Rules with shoulders half a broad line from the centre and a narrow line wide."""
-        offset = int(np.ceil(broad_chan / 2))
-        return cls(narrow_chan, broad_chan, offset, max(int(np.ceil(narrow_chan)), 2), **rules)
-
 
 @njit(cache=True, nogil=True)
-def dip_filter(spectrum, k_min, offset, n_shoulder):
+def dip_filter(spectrum, k_min, half_core, offset, n_shoulder):
     """1 for a dip between equal shoulders, 0.5 for a step, 0 for a slope or a bump.
 
     Parameters
@@ -46,6 +34,8 @@ def dip_filter(spectrum, k_min, offset, n_shoulder):
         O(k) in K; NaN is ignored.
     k_min : int
         Channel of the suspected dip.
+    half_core : int
+        The bottom is the mean over ``k_min`` +- this.
     offset : int
         The shoulders begin this many channels from ``k_min``.
     n_shoulder : int
@@ -54,28 +44,38 @@ def dip_filter(spectrum, k_min, offset, n_shoulder):
     Returns
     -------
     float
-        Between 0 and 1; 0 where a shoulder has fewer than 2 finite channels in the band.
+        Between 0 and 1; 0 where a shoulder has fewer than 2 finite channels in the band, or the
+        bottom has none.
     """
-    left = _mean(spectrum, k_min - offset - n_shoulder + 1, k_min - offset + 1)
-    right = _mean(spectrum, k_min + offset, k_min + offset + n_shoulder)
-    a = left - spectrum[k_min]
-    b = right - spectrum[k_min]
-    largest = max(abs(a), abs(b))
-    if not largest > 0 or (a <= 0 and b <= 0):
+    bottom = _mean(spectrum, k_min - half_core, k_min + half_core + 1, 1)
+    a = _mean(spectrum, k_min - offset - n_shoulder + 1, k_min - offset + 1, 2) - bottom
+    b = _mean(spectrum, k_min + offset, k_min + offset + n_shoulder, 2) - bottom
+    if np.isnan(a) or np.isnan(b) or (a <= 0 and b <= 0):
         return 0.0
+    largest = max(abs(a), abs(b))
     return min(max((a + b) / (2 * largest), 0.0), 1.0)
 
 
 @njit(cache=True, nogil=True)
-def _mean(spectrum, first, stop):
-    """Mean of the finite channels in [first, stop); NaN if fewer than 2."""
+def line_dip(spectrum, k_min, fwhm_chan, narrow_chan):
+    """`dip_filter` for a line of ``fwhm_chan``: shoulders beyond its core, a narrow line wide.
+
+    The bottom is the mean of half a narrow line: one channel in the CGPS.
+    """
+    offset = int(np.ceil(fwhm_chan / 2))
+    return dip_filter(spectrum, k_min, int(narrow_chan / 4), offset, int(np.ceil(narrow_chan)))
+
+
+@njit(cache=True, nogil=True)
+def _mean(spectrum, first, stop, n_least):
+    """Mean of the finite channels in [first, stop); NaN if fewer than ``n_least``."""
     total = 0.0
     n = 0
     for k in range(max(first, 0), min(stop, spectrum.size)):
         if np.isfinite(spectrum[k]):
             total += spectrum[k]
             n += 1
-    return total / n if n >= 2 else np.nan
+    return total / n if n >= n_least else np.nan
 
 
 @njit(cache=True, nogil=True)
@@ -178,7 +178,7 @@ def find_dips(observed, smoothed, unabsorbed, sigma_pos, rules, profile):
     """
     residual = smoothed - unabsorbed
     level = -rules.threshold * sigma_pos
-    separation = max(int(round(rules.narrow_chan)), 1)
+    separation = max(round(rules.narrow_chan), 1)
     first, stop = next_segment(residual, level, 0)
     while first < residual.size:
         for k in range(first, stop):
@@ -186,21 +186,28 @@ def find_dips(observed, smoothed, unabsorbed, sigma_pos, rules, profile):
                 continue
             if smoothed[k] < 2 * level or unabsorbed[k] < rules.critical_kelvin:
                 continue
-            if dip_filter(observed, k, rules.shoulder_offset, rules.n_shoulder) < rules.dip_threshold:
-                continue
             for fwhm_chan in (rules.narrow_chan, rules.broad_chan):
-                amplitude, sigma_fit = _fit_segment(residual, first, stop, k, fwhm_chan)
+                if line_dip(observed, k, fwhm_chan, rules.narrow_chan) < rules.dip_threshold:
+                    continue
+                amplitude, sigma_fit = _fit_segment(residual, first, stop, level, k, fwhm_chan)
                 if amplitude >= rules.fit_significance * max(sigma_fit, sigma_pos):
                     _add_profile(profile, amplitude, k, fwhm_chan, rules.profile_cut)
         first, stop = next_segment(residual, level, stop)
 
 
 @njit(cache=True, nogil=True)
-def _fit_segment(residual, first, stop, k_centre, fwhm_chan):
-    """`fit_gaussian` of a segment and a margin of a line width, at least 3 channels, on each side."""
-    margin = max(3, int(round(fwhm_chan)))
-    first = max(first - margin, 0)
-    stop = min(stop + margin, residual.size)
+def _fit_segment(residual, first, stop, level, k_centre, fwhm_chan):
+    """`fit_gaussian` of a segment and, for the base, a line width on each side, at least 3 channels.
+
+    Another segment ends the window: its absorption is no base.
+    """
+    margin = max(3, round(fwhm_chan))
+    lowest = max(first - margin, 0)
+    highest = min(stop + margin, residual.size)
+    while first > lowest and not residual[first - 1] < level:
+        first -= 1
+    while stop < highest and not residual[stop] < level:
+        stop += 1
     return fit_gaussian(-residual[first:stop], k_centre - first, fwhm_chan)
 
 

@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from hisatools.backends import get_backend
 from hisatools.backends.protocols import CleanSettings
-from hisatools.noise import box_noise, coarse_noise, expand_noise, noise_correlation
+from hisatools.noise import NoiseCorrelation, box_noise, coarse_noise, expand_noise, noise_correlation
 from hisatools.parameters import SpatialParameters
 from hisatools.results import SearchResult, StopReason
 from hisatools.search.base import clean_scale, run_blocks, smoothing_scale
@@ -25,13 +25,12 @@ class SpatialNoise:
         sigma_obs of O on a coarse grid; NaN where a channel is blank.
     smoothed_share : float
         Noise of the N x N mean S over that of O.
-    correlated_voxels : float
-        Volume over which the noise is correlated, in voxels.
+    correlation : `~hisatools.noise.NoiseCorrelation`
     """
 
     coarse_kelvin: np.ndarray
     smoothed_share: float
-    correlated_voxels: float
+    correlation: NoiseCorrelation
 
     def at(self, voxels, shape):
         """sigma_obs at the voxels (v, y, x), each an array of indices into ``shape``."""
@@ -94,7 +93,7 @@ class SpatialSearcher:
 
         coarse = np.array(run_blocks(measure, list(cube.kelvin), workers=workers))
         smoothed_share = 1.0 if box == 1 else np.sqrt(share.smoothed)
-        return SpatialNoise(coarse / np.sqrt(share.removed), float(smoothed_share), correlation.n_voxels)
+        return SpatialNoise(coarse / np.sqrt(share.removed), float(smoothed_share), correlation)
 
     def search(self, cube, *, noise=None, workers=1, progress=False):
         """Search every channel map.

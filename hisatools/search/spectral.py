@@ -63,7 +63,7 @@ class SpectralSearcher:
         self.clean_name = clean
         self.clean = get_backend("clean", clean)
 
-    def measure_noise(self, cube, *, workers=1):
+    def measure_noise(self, cube, *, correlation=None, workers=1):
         """Noise of the cube, to be given to `search` for later passes.
 
         The noise is the smallest rms of O - S in three equal thirds of the spectrum, corrected for
@@ -73,6 +73,8 @@ class SpectralSearcher:
         Parameters
         ----------
         cube : `~hisatools.HISACube`
+        correlation : `~hisatools.noise.NoiseCorrelation`, optional
+            Measured on the cube if not given.
         workers : int
 
         Returns
@@ -83,7 +85,8 @@ class SpectralSearcher:
         if box == 1:
             observed = difference_rms(cube.kelvin)
             return SpectralNoise(observed, observed)
-        correlation = noise_correlation(cube.kelvin, box, workers=workers)
+        if correlation is None:
+            correlation = noise_correlation(cube.kelvin, box, workers=workers)
         share = box_noise(box, correlation.beam_pix)
 
         def measure(rows):
@@ -142,6 +145,8 @@ class SpectralSearcher:
         )
 
     def _box_pix(self, cube):
+        if cube.is_spectrum:
+            return 1
         return odd_pixels((self.parameters.smoothing_box / cube.pixel_scale).to_value(""))
 
     def _blocks(self, cube):
@@ -157,7 +162,7 @@ class SpectralSearcher:
 
     def _rules(self, cube):
         parameters, step = self.parameters, cube.channel_width
-        return DipRules.from_widths(
+        return DipRules(
             line_scale("narrow_fwhm", parameters.narrow_fwhm, step),
             line_scale("broad_fwhm", parameters.broad_fwhm, step),
             threshold=parameters.threshold,

@@ -74,7 +74,9 @@ class UnabsorbedEstimator:
             If the mask has another shape than the cube.
         """
         if mask.shape != cube.shape:
-            raise InputError(f"mask has the shape {mask.shape}, the cube {cube.shape}; pass a mask made for this cube")
+            raise InputError(
+                f"mask has the shape {mask.shape}, the cube {cube.shape}; pass a mask made for this cube"
+            )
         mask = mask & np.isfinite(cube.kelvin)
         labels, n_features = label_features(mask)
         t_unabsorbed = cube.kelvin.copy()
