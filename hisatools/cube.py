@@ -258,6 +258,36 @@ class HISACube:
         other.kelvin, other.meta = values, copy.deepcopy(self.meta)
         return other
 
+    def filled_box(self):
+        """The smallest box that holds all finite voxels: a slice for each of (v, y, x).
+
+        An axis keeps at least what a box of one voxel needs; blank margins are what it leaves out.
+        """
+        finite = np.isfinite(self.kelvin)
+        others = ((1, 2), (0, 2), (0, 1))
+        occupied = [np.flatnonzero(finite.any(axis=axes)) for axes in others]
+        return tuple(slice(int(where[0]), int(where[-1]) + 1) for where in occupied)
+
+    def cutout(self, box):
+        """Part of the cube.
+
+        Parameters
+        ----------
+        box : tuple of slice
+            Voxels along (v, y, x), without steps.
+
+        Returns
+        -------
+        HISACube
+            With its own copy of the brightness, and the WCS and weights of the part.
+        """
+        other = copy.copy(self)
+        other.kelvin = np.ascontiguousarray(self.kelvin[box])
+        other._wcs = self._wcs[box]
+        other.weights = None if self.weights is None else self.weights[box[1:]]
+        other.meta = copy.deepcopy(self.meta)
+        return other
+
     def __repr__(self):
         n_v, n_y, n_x = self.shape
         v = self.velocity.value

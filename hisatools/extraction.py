@@ -83,12 +83,14 @@ class HISAExtractor:
         InputError
             If a CLEAN kernel does not fit the cube.
         """
-        extraction = _Extraction(self, cube, workers, progress)
+        # Without its blank margins, so that they change nothing, not even a grid of noise boxes.
+        box = cube.filled_box()
+        extraction = _Extraction(self, cube.cutout(box), workers, progress)
         for number in range(1, self.n_passes + 1):
             extraction.search(number)
             if not extraction.passes[-1]["new"]:
                 break
-        return extraction.result()
+        return extraction.result(cube, box)
 
 
 class _Extraction:
@@ -148,7 +150,6 @@ class _Extraction:
             accepted &= self.cube.weights >= parameters.min_weight
         if parameters.min_significance > 0 and accepted.any():
             self._drop_insignificant(accepted, -estimate.delta_t.value)
-        self.estimate = estimate
         return accepted
 
     def _drop_insignificant(self, accepted, depth_kelvin):
@@ -186,26 +187,26 @@ class _Extraction:
             {"pass": number} | {name: int(np.count_nonzero(voxels)) for name, voxels in counts.items()}
         )
 
-    def result(self):
-        """Assemble what was accepted in the last pass."""
-        kelvin = self.cube.kelvin
-        delta_t = np.where(self.accepted, self.estimate.delta_t.value, np.float32(0))
-        delta_t[np.isnan(kelvin)] = np.nan
-        t_unabsorbed = self.searched.kelvin
+    def result(self, cube, box):
+        """What was accepted in the last pass, on the axes of the whole cube."""
+        t_unabsorbed = cube.kelvin.copy()
+        t_unabsorbed[box] = self.searched.kelvin
+        delta_t = cube.kelvin - t_unabsorbed
+        first_pass, flags = np.zeros(cube.shape, np.uint8), np.zeros(cube.shape, np.uint8)
+        first_pass[box] = self.first_pass
+        flags[box] = self.flags | self.accepted * np.uint8(MaskBit.ACCEPTED)
         with self._timed("catalogue"):
-            labels, _ = label_features(self.accepted)
-            catalog = build_catalog(
-                delta_t, t_unabsorbed, labels, self.first_pass, self.cube.wcs, beam=self.cube.beam
-            )
+            labels, _ = label_features(first_pass > 0)
+            catalog = build_catalog(delta_t, t_unabsorbed, labels, first_pass, cube.wcs, beam=cube.beam)
         return HISAResult(
             delta_t=u.Quantity(delta_t, u.K, copy=False),
             t_unabsorbed=u.Quantity(t_unabsorbed, u.K, copy=False),
-            flags=self.flags | self.accepted * np.uint8(MaskBit.ACCEPTED),
+            flags=flags,
             labels=labels,
-            first_pass=self.first_pass,
+            first_pass=first_pass,
             catalog=catalog,
-            wcs=self.cube.wcs,
-            beam=self.cube.beam,
+            wcs=cube.wcs,
+            beam=cube.beam,
             meta=self._provenance(),
         )
 

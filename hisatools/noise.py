@@ -129,7 +129,8 @@ def noise_correlation(kelvin, box_pix, *, workers=1):
     starts = range(0, len(kelvin), CHANNELS_PER_BLOCK)
     with ThreadPoolExecutor(workers) as pool:
         measured = pool.map(lambda k: _correlations(kelvin[k : k + CHANNELS_PER_BLOCK + 1], box_pix), starts)
-        on_sky, in_velocity = np.concatenate(list(measured)).T
+        blocks = list(measured)
+    on_sky, in_velocity = (np.concatenate([block[i] for block in blocks]) for i in (0, 1))
     # No beam wider than the box can be told apart from structure of the sky.
     trial = CORRELATION_GRID * box_pix
     expected = np.array([box_noise(box_pix, fwhm).neighbour for fwhm in trial])
@@ -140,27 +141,24 @@ def noise_correlation(kelvin, box_pix, *, workers=1):
 
 
 def _correlations(channels, box_pix):
-    """Correlation of O - S with the next pixel and the next channel, a row for each channel but the last.
+    """Correlation of O - S with the next pixel, and with the next channel; NaN if not measurable.
 
-    The last of the cube has no next channel: it is left out, too.
+    A value for each channel and for each pair: a reversed cube gives the same values.
     """
     removed = [channel - box_mean(channel, box_pix) for channel in channels]
-    pairs = [_pair_correlation(one, other) for one, other in pairwise(removed)]
-    return np.array(pairs).reshape(-1, 2)
+    variance = np.array([_variance(channel) for channel in removed])
+    on_sky = [np.mean([_variance(np.diff(channel, axis=axis)) for axis in (0, 1)]) for channel in removed]
+    in_velocity = [_variance(other - one) for one, other in pairwise(removed)]
+    variance[~(variance > 0)] = np.nan
+    on_sky = 1 - on_sky / (2 * variance)
+    in_velocity = 1 - in_velocity / (variance[1:] + variance[:-1])
+    return on_sky[:CHANNELS_PER_BLOCK], in_velocity
 
 
-def _pair_correlation(removed, next_removed):
-    """Correlation with the next pixel and the next channel; NaN if not measurable."""
-    step = max(removed.size // MAX_SAMPLES, 1)
-
-    def variance(values):
-        return mad_sigma(values.ravel()[::step]) ** 2
-
-    both = 2 * variance(removed)
-    if not both > 0:
-        return np.nan, np.nan
-    on_sky = np.mean([variance(np.diff(removed, axis=axis)) for axis in (0, 1)])
-    return 1 - on_sky / both, 1 - variance(next_removed - removed) / both
+def _variance(values):
+    """Robust variance of at most `MAX_SAMPLES` values, evenly taken from the finite ones."""
+    values = values[np.isfinite(values)]
+    return mad_sigma(values[:: max(values.size // MAX_SAMPLES, 1)]) ** 2
 
 
 def _finite_median(values):
