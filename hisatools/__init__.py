@@ -1,35 +1,39 @@
 """H I self-absorption in spectral-line cubes: found, measured, catalogued, and judged."""
 
-from hisatools._version import __version__
-from hisatools.cube import HISACube
-from hisatools.extraction import HISAExtractor
-from hisatools.parameters import (
-    ExtractionParameters,
-    ShellParameters,
-    SpatialParameters,
-    SpectralParameters,
-    preset_names,
-)
-from hisatools.results import HISAResult, MaskBit, SearchResult, StopReason, UnabsorbedResult
-from hisatools.search.spatial import SpatialSearcher
-from hisatools.search.spectral import SpectralSearcher
-from hisatools.unabsorbed import UnabsorbedEstimator
+from importlib import import_module
 
-__all__ = [
-    "ExtractionParameters",
-    "HISACube",
-    "HISAExtractor",
-    "HISAResult",
-    "MaskBit",
-    "SearchResult",
-    "ShellParameters",
-    "SpatialParameters",
-    "SpatialSearcher",
-    "SpectralParameters",
-    "SpectralSearcher",
-    "StopReason",
-    "UnabsorbedEstimator",
-    "UnabsorbedResult",
-    "__version__",
-    "preset_names",
-]
+from hisatools._version import __version__
+
+# Imported on first use, so that the command line answers at once.
+_HOMES = {
+    "ExtractionParameters": "hisatools.parameters",
+    "HISACube": "hisatools.cube",
+    "HISAExtractor": "hisatools.extraction",
+    "HISAResult": "hisatools.results",
+    "MaskBit": "hisatools.results",
+    "SearchResult": "hisatools.results",
+    "ShellParameters": "hisatools.parameters",
+    "SpatialParameters": "hisatools.parameters",
+    "SpatialSearcher": "hisatools.search.spatial",
+    "SpectralParameters": "hisatools.parameters",
+    "SpectralSearcher": "hisatools.search.spectral",
+    "StopReason": "hisatools.results",
+    "UnabsorbedEstimator": "hisatools.unabsorbed",
+    "UnabsorbedResult": "hisatools.results",
+    "preset_names": "hisatools.parameters",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(
+            f"module 'hisatools' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}"
+        )
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -16,7 +16,7 @@ from hisatools.errors import HISAError, HISAWarning, MendWarning
 
 __all__ = ["main"]
 
-DEMO_SHAPE = (96, 160, 160)
+DEMO_SHAPE = (64, 224, 224)
 
 
 def main(argv=None):

@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import map_coordinates
-from scipy.signal import fftconvolve
 
 from hisatools.smoothing import box_mean
 
@@ -53,25 +52,27 @@ def box_noise(box_pix, correlation_pix):
     correlation_pix : float
         FWHM of the beam in pixels; 0 for white noise.
     """
-    half = box_pix + 1
-    grid = np.arange(-half, half + 1)
-    rho = _correlation(grid[:, None], grid[None, :], correlation_pix)
-    rho_box = fftconvolve(rho, np.full((box_pix, box_pix), box_pix**-2.0), mode="same")
-    triangle = np.maximum(box_pix - np.abs(grid), 0) / box_pix**2
+    offset = np.arange(-box_pix, box_pix + 1)
+    box = np.where(np.abs(offset) <= box_pix // 2, 1 / box_pix, 0)
+    box_of_box = np.maximum(box_pix - np.abs(offset), 0) / box_pix**2
 
-    def covariance(lag):
-        both = triangle @ _correlation(grid[:, None], grid[None, :] + lag, correlation_pix) @ triangle
-        return both, rho[half, half + lag] - 2 * rho_box[half, half + lag] + both
+    def along_axis(lag):
+        """Covariances along one axis of O with O, of O with S and of S with S."""
+        correlation = _correlation(offset + lag, correlation_pix)
+        return np.array(
+            [_correlation(np.array(lag), correlation_pix), box @ correlation, box_of_box @ correlation]
+        )
 
-    smoothed, removed = covariance(0)
-    return BoxNoise(float(smoothed), float(removed), float(covariance(1)[1] / removed))
+    here, beside = along_axis(0) ** 2, along_axis(0) * along_axis(1)
+    removed, neighbour = (both @ [1, -2, 1] for both in (here, beside))
+    return BoxNoise(float(here[2]), float(removed), float(neighbour / removed))
 
 
-def _correlation(offset_y, offset_x, fwhm_pix):
-    """Correlation of white noise convolved with a Gaussian beam."""
+def _correlation(offset, fwhm_pix):
+    """Correlation along one axis of white noise convolved with a Gaussian beam."""
     if fwhm_pix <= 0:
-        return ((offset_y == 0) & (offset_x == 0)).astype(float)
-    return np.exp(-2 * np.log(2) * (offset_y**2 + offset_x**2) / fwhm_pix**2)
+        return (offset == 0).astype(float)
+    return np.exp(-2 * np.log(2) * offset**2 / fwhm_pix**2)
 
 
 def mad_sigma(values):

@@ -243,7 +243,7 @@ def _absorption(parameters, rng):
         "depth": rng.uniform(*PUCK_DEPTH_KELVIN, n),
     }
     # The largest go in first: the other way round they would find no room.
-    order = np.argsort(-drawn["width"] ** 2 * drawn["linewidth"], kind="stable")
+    order = np.argsort(-(drawn["width"] ** 2) * drawn["linewidth"], kind="stable")
     drawn = {name: values[order] for name, values in drawn.items()}
     absorption = np.zeros(parameters.shape, np.float32)
     occupied = np.zeros(parameters.shape, bool)

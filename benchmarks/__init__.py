@@ -1,0 +1,1 @@
+"""Measurements of hisatools: run as ``python -m benchmarks.NAME`` from the root of the project."""
