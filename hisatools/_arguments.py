@@ -92,6 +92,9 @@ def _add_input(verb):
     )
     verb.add_argument("--region", metavar="FILE.reg", help="sky region to read (DS9 format)")
     verb.add_argument("--weights", metavar="FILE.fits", help="map of mosaic weights")
+    verb.add_argument("--beam", metavar="FWHM", help="size of a round beam, arcsec unless a unit is given")
+    verb.add_argument("--unit", metavar="UNIT", help="brightness unit, if the header has none or a wrong one")
+    verb.add_argument("--rest-frequency", metavar="F", help="of a frequency axis, MHz unless a unit is given")
 
 
 def _add_output(verb, **settings):
@@ -100,7 +103,7 @@ def _add_output(verb, **settings):
 
 
 def _add_run(verb):
-    verb.add_argument("--workers", type=int, default=1, metavar="N", help="parallel workers (default 1)")
+    verb.add_argument("--workers", type=int, metavar="N", help="threads (default: one a processor)")
     verb.add_argument(
         "--progress", action="store_true", help="show progress bars also where stderr is no terminal"
     )
@@ -174,15 +177,34 @@ def parameter_changes(arguments):
             raise ParameterError(
                 f"--set {text!r} is not SECTION.NAME=VALUE; write 'spatial.clean_fwhm=15 arcmin'"
             )
-        changes.setdefault(section, {})[name] = _value(text, value)
+        changes.setdefault(section, {})[name] = number_with_unit(text, value)
     if arguments.critical_brightness is not None:
-        value = _value("--critical-brightness", arguments.critical_brightness, default_unit="K")
+        value = number_with_unit("--critical-brightness", arguments.critical_brightness, "K")
         changes.setdefault("extraction", {})["critical_brightness"] = value
     return changes
 
 
-def _value(argument, text, default_unit=None):
-    """A number or a Quantity; the parameter sets say which one they need."""
+def number_with_unit(argument, text, default_unit=None):
+    """What an argument's text stands for.
+
+    Parameters
+    ----------
+    argument : str
+        The argument, for the message.
+    text : str
+        A number, with a unit or without.
+    default_unit : str, optional
+        Of a bare number.
+
+    Returns
+    -------
+    int, float or `~astropy.units.Quantity`
+
+    Raises
+    ------
+    ParameterError
+        If the text is no number.
+    """
     import astropy.units as u
 
     for kind in (int, float):

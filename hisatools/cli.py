@@ -11,7 +11,7 @@ import sys
 import warnings
 from functools import partial
 
-from hisatools._arguments import build_parser, parameter_changes, parameter_sets
+from hisatools._arguments import build_parser, number_with_unit, parameter_changes, parameter_sets
 from hisatools.errors import HISAError, HISAWarning, MendWarning
 
 __all__ = ["main"]
@@ -169,11 +169,23 @@ def _read_cube(arguments):
 
     from hisatools.cube import HISACube
 
-    speeds = arguments.velocity_range
-    velocity_range = None if speeds is None else tuple(speeds * u.km / u.s)
-    return HISACube.read(
-        arguments.cube, velocity_range=velocity_range, region=arguments.region, weights=arguments.weights
-    )
+    given = {"unit": arguments.unit, "region": arguments.region, "weights": arguments.weights}
+    if arguments.velocity_range is not None:
+        given["velocity_range"] = tuple(arguments.velocity_range * u.km / u.s)
+    if arguments.beam is not None:
+        given["beam"] = _beam(arguments.beam)
+    if arguments.rest_frequency is not None:
+        given["rest_frequency"] = number_with_unit("--rest-frequency", arguments.rest_frequency, "MHz")
+    return HISACube.read(arguments.cube, **given)
+
+
+def _beam(text):
+    import astropy.units as u
+    from radio_beam import Beam
+
+    from hisatools.parameters import check_quantity
+
+    return Beam(check_quantity("--beam", number_with_unit("--beam", text, "arcsec"), u.arcsec))
 
 
 def _extractor(arguments):
@@ -193,6 +205,8 @@ def _extractor(arguments):
 def _workers(arguments):
     from hisatools.parameters import check_number
 
+    if arguments.workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return check_number("workers", arguments.workers, integer=True)
 
 

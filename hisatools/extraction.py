@@ -85,7 +85,11 @@ class HISAExtractor:
         """
         # Without its blank margins, so that they change nothing, not even a grid of noise boxes.
         box = cube.filled_box()
-        extraction = _Extraction(self, cube.cutout(box), workers, progress)
+        filled = cube.cutout(box)
+        self.spectral.check(filled)
+        if not filled.is_spectrum:
+            self.spatial.check(filled)
+        extraction = _Extraction(self, filled, workers, progress)
         for number in range(1, self.n_passes + 1):
             extraction.search(number)
             if not extraction.passes[-1]["new"]:
@@ -105,6 +109,7 @@ class _Extraction:
         self.first_pass = np.zeros(cube.shape, np.uint8)
         self.accepted = np.zeros(cube.shape, bool)
         self.searched = cube
+        self.known = None
         self.spatial_noise = None
         with self._timed("noise"):
             correlation = None
@@ -128,7 +133,9 @@ class _Extraction:
             self.flags |= found.mask * np.uint8(MaskBit.SPECTRAL)
         if self.spatial_noise is not None:
             with self._timed("spatial search"):
-                found = self.extractor.spatial.search(self.searched, noise=self.spatial_noise, **self.how)
+                found = self.extractor.spatial.search(
+                    self.searched, noise=self.spatial_noise, left_out=self.known, **self.how
+                )
                 self.flags |= found.mask * np.uint8(MaskBit.SPATIAL)
         del found
         with self._timed("unabsorbed emission"):
@@ -136,6 +143,7 @@ class _Extraction:
         with self._timed("filters"):
             self.accepted = self._accept(estimate)
         self._record(number)
+        self.known = self._known_absorption(estimate.labels)
         t_unabsorbed = np.where(self.accepted, estimate.t_unabsorbed.value, self.cube.kelvin)
         self.searched = self.cube.with_brightness(t_unabsorbed)
 
@@ -151,6 +159,16 @@ class _Extraction:
         if parameters.min_significance > 0 and accepted.any():
             self._drop_insignificant(accepted, -estimate.delta_t.value)
         return accepted
+
+    def _known_absorption(self, labels):
+        """Spectrally flagged voxels of the features that hold accepted ones.
+
+        The spatial search of the next pass does not fit them: it would sink into what is larger
+        than its CLEAN kernel, and find but the rim.
+        """
+        holds_accepted = np.zeros(labels.max() + 1, bool)
+        holds_accepted[labels[self.accepted]] = True
+        return holds_accepted[labels] & ((self.flags & MaskBit.SPECTRAL) != 0)
 
     def _drop_insignificant(self, accepted, depth_kelvin):
         """Unflag, in place, features that noise could have made."""

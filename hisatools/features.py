@@ -139,6 +139,7 @@ def _channel_angular_widths(mask, widths):
     squared = np.rint(distance[y, x] ** 2).astype(np.int64)
     order = np.argsort(-squared, kind="stable")
     _paint_discs(y[order], x[order], squared[order], widths)
+    widths[~mask] = 0
 
 
 @njit(cache=True)

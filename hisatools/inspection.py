@@ -6,12 +6,11 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.parameters import ShellParameters, SpatialParameters, SpectralParameters
+from hisatools.search.base import LARGE_KERNEL, MIN_STEPS
 
 __all__ = ["ScaleFit", "describe_cube", "describe_scales", "fit_scales"]
 
 SETS = {"spectral": SpectralParameters, "spatial": SpatialParameters, "shell": ShellParameters}
-MIN_KERNEL_STEPS = 2
-LARGE_KERNEL = 1 / 3
 MAX_SAMPLE = 1_000_000
 
 
@@ -136,14 +135,14 @@ def _fit_scale(cube, name, scale):
 def _judge(name, n_steps, length):
     """What is notable about a scale, and whether the search takes it."""
     if name.endswith(".clean_fwhm"):
-        if n_steps < MIN_KERNEL_STEPS:
-            return f"NOT RESOLVED: a CLEAN kernel needs {MIN_KERNEL_STEPS}; enlarge it with --set", False
+        if n_steps < MIN_STEPS:
+            return f"NOT RESOLVED: a CLEAN kernel needs {MIN_STEPS}; enlarge it with --set", False
         if n_steps > length:
             return f"DOES NOT FIT: the cube has {length}; reduce it with --set, or use a larger cube", False
         if n_steps > length * LARGE_KERNEL:
             return f"large for an axis of {length}: larger features are lost", True
-    if name in ("spectral.narrow_fwhm", "spectral.broad_fwhm") and n_steps < MIN_KERNEL_STEPS:
-        return f"widened to {MIN_KERNEL_STEPS} channels", True
+    if name in ("spectral.narrow_fwhm", "spectral.broad_fwhm") and n_steps < MIN_STEPS:
+        return f"widened to {MIN_STEPS} channels", True
     if name.endswith(("_box", "join_fwhm")) and n_steps < 1:
         return "below a pixel: no smoothing", True
     return "", True

@@ -136,7 +136,7 @@ def noise_correlation(kelvin, box_pix, *, workers=1):
     trial = CORRELATION_GRID * box_pix
     expected = np.array([box_noise(box_pix, fwhm).neighbour for fwhm in trial])
     return NoiseCorrelation(
-        beam_pix=float(np.interp(_finite_median(on_sky), expected, trial)),
+        beam_pix=float(np.interp(_finite_median(on_sky), expected, trial, left=0.0)),
         line_chan=_line_fwhm(_finite_median(in_velocity)),
     )
 
@@ -163,8 +163,9 @@ def _variance(values):
 
 
 def _finite_median(values):
+    """The median; -1, as if there were no correlation at all, where nothing is finite."""
     values = values[np.isfinite(values)]
-    return float(np.median(values)) if values.size else 0.0
+    return float(np.median(values)) if values.size else -1.0
 
 
 def _line_fwhm(correlation):
@@ -187,12 +188,9 @@ def third_rms(removed):
     `~numpy.ndarray`, shape (n_y, n_x)
         Parts with fewer than 8 finite channels do not count; NaN where none is left.
     """
-    thirds = np.array_split(removed, 3)
-    # Parts of unequal length would make a reversed cube another cube.
-    if removed.shape[0] % 3:
-        length = -(-removed.shape[0] // 3)
-        middle = (removed.shape[0] - length) // 2
-        thirds = [removed[:length], removed[middle : middle + length], removed[-length:]]
+    # Rounded, the parts of a reversed spectrum are the same.
+    edges = [round(len(removed) * part / 3) for part in range(4)]
+    thirds = [removed[first:stop] for first, stop in pairwise(edges)]
     counts = [np.isfinite(part).sum(axis=0) for part in thirds]
     squares = [np.nansum(part**2, axis=0, dtype=float) for part in thirds]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -220,8 +218,8 @@ def difference_rms(spectra):
     `~numpy.ndarray`, shape (n_y, n_x)
     """
     difference = spectra[DIFFERENCE_LAG:] - spectra[:-DIFFERENCE_LAG]
-    rows = difference.reshape(difference.shape[0], -1).T
-    return np.array([mad_sigma(row) for row in rows]).reshape(spectra.shape[1:]) / np.sqrt(2)
+    sigma = [mad_sigma(difference[:, y, x]) for y, x in np.ndindex(spectra.shape[1:])]
+    return np.array(sigma).reshape(spectra.shape[1:]) / np.sqrt(2)
 
 
 def coarse_noise(image, scale_pix):

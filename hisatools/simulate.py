@@ -10,6 +10,7 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from astropy.table import QTable
 from astropy.wcs import WCS
 from radio_beam import Beam
@@ -22,7 +23,6 @@ from hisatools.parameters import _number, _Parameters, _quantity
 
 __all__ = ["ModelCube", "ModelParameters", "simulate_cube"]
 
-FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 TRUTH_LEVEL_KELVIN = 0.005
 PUCK_WIDTH_ARCMIN = (0.1, 60.0)
 PUCK_LINEWIDTH_KMS = (0.355, 16.0)
@@ -230,7 +230,7 @@ def _emission(parameters, rng):
 
 def _gaussians(size, centre, fwhm):
     """Gaussians of peak 1 sampled at 0 .. size-1, shape (n, size)."""
-    offset = (np.arange(size) - centre[:, None]) / (fwhm[:, None] * FWHM_TO_SIGMA)
+    offset = (np.arange(size) - centre[:, None]) / (fwhm[:, None] * gaussian_fwhm_to_sigma)
     return np.exp(-0.5 * offset**2).astype(np.float32)
 
 
@@ -289,8 +289,8 @@ def _puck_values(centre, puck, parameters):
     """Box and depth (positive) of a disc convolved with the beam times a line averaged over channels."""
     width, linewidth, depth = puck
     pixel, channel = _steps(parameters)
-    beam_sigma = parameters.beam_fwhm.to_value(u.arcmin) * FWHM_TO_SIGMA
-    line_sigma = linewidth / channel * FWHM_TO_SIGMA
+    beam_sigma = parameters.beam_fwhm.to_value(u.arcmin) * gaussian_fwhm_to_sigma
+    line_sigma = linewidth / channel * gaussian_fwhm_to_sigma
     reach = (width / 2 + 5 * beam_sigma) / pixel
     extent = line_sigma * np.sqrt(2 * np.log(depth / TRUTH_LEVEL_KELVIN)) + 1
     box, (v, y, x) = _box(centre, (extent, reach, reach), parameters.shape)
@@ -341,6 +341,6 @@ def _noise(parameters, rng):
     line = parameters.noise_linewidth.to_value(u.km / u.s) / channel
     for axis, fwhm in enumerate((line, beam, beam)):
         if parameters.shape[axis] > 1:
-            noise = gaussian_filter1d(noise, fwhm * FWHM_TO_SIGMA, axis=axis, mode="wrap")
+            noise = gaussian_filter1d(noise, fwhm * gaussian_fwhm_to_sigma, axis=axis, mode="wrap")
     noise *= parameters.noise.to_value(u.K) / noise.std()
     return noise

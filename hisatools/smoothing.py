@@ -1,10 +1,9 @@
 """Box means and beams on channel maps; sums in a fixed order, so that blocks change no bit."""
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numba import njit
 from scipy.ndimage import gaussian_filter
-
-FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 
 
 def odd_pixels(size_pix):
@@ -65,4 +64,4 @@ def join_flecks(amplitude_kelvin, fwhm_pix):
     """
     if fwhm_pix < 1:
         return amplitude_kelvin
-    return gaussian_filter(amplitude_kelvin, fwhm_pix * FWHM_TO_SIGMA, mode="constant")
+    return gaussian_filter(amplitude_kelvin, fwhm_pix * gaussian_fwhm_to_sigma, mode="constant")

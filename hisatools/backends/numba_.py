@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from hisatools.backends.protocols import CleanedChannel, CleanedSpectra
+from hisatools.backends.protocols import MIN_COVERAGE, CleanedChannel, CleanedSpectra
 from hisatools.results import StopReason
 
 NOT_CLEANED = int(StopReason.NOT_CLEANED)
@@ -38,6 +38,7 @@ class NumbaClean:
         weights = np.ascontiguousarray(weights, np.float32)
         unabsorbed = np.zeros_like(smoothed)
         coverage = convolve(np.isfinite(smoothed).astype(np.float32))
+        coverage[coverage < MIN_COVERAGE] = np.nan
         correction = np.zeros_like(smoothed)
         top = np.empty(settings.peak_rank, np.float32)
         highest, sigma_pos = _measure_map(smoothed, weights, correction, coverage, unabsorbed, top)
@@ -79,7 +80,6 @@ def _measure_map(smoothed, weights, added, coverage, unabsorbed, top):
             unabsorbed[y, x] += added[y, x] / coverage[y, x]
             residual = smoothed[y, x] - unabsorbed[y, x]
             if np.isnan(residual):
-                unabsorbed[y, x] = np.nan
                 continue
             n_top = _keep_top(top, n_top, residual)
             if residual > 0:

@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+MIN_COVERAGE = 1e-4
+
 
 @dataclass(frozen=True, kw_only=True)
 class CleanSettings:
@@ -53,8 +55,10 @@ class CleanBackend(Protocol):
     that U neither sags nor overshoots at borders and about blank regions.
 
     ``tolerance_kelvin`` is the largest difference from the reference's unabsorbed emission. NaN
-    is blank: never corrected, in no statistic, NaN in the result; where there is no finite value the
-    stop reason is `~hisatools.results.StopReason.NOT_CLEANED`.
+    is blank: never corrected and in no statistic. U is NaN in the blank channels of a spectrum; in
+    a map it goes on smoothly across blank pixels, and is NaN where less than `MIN_COVERAGE` of the
+    kernel falls on finite ones. Where there is no finite value U is NaN and the stop reason
+    `~hisatools.results.StopReason.NOT_CLEANED`.
     """
 
     tolerance_kelvin: float

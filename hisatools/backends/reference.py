@@ -1,11 +1,10 @@
 """The reference: plain numpy in float64, slow and obvious. Other backends are held to it."""
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 
-from hisatools.backends.protocols import CleanedChannel, CleanedSpectra
+from hisatools.backends.protocols import MIN_COVERAGE, CleanedChannel, CleanedSpectra
 from hisatools.results import StopReason
-
-FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 
 
 class ReferenceClean:
@@ -26,7 +25,7 @@ class ReferenceClean:
         ]
         unabsorbed, sigma_pos, n_iterations, reason = zip(*cleaned, strict=True)
         return CleanedSpectra(
-            np.array(unabsorbed, np.float32),
+            np.where(np.isfinite(smoothed_kelvin), unabsorbed, np.nan).astype(np.float32),
             np.array(sigma_pos),
             np.array(n_iterations, np.int32),
             np.array(reason, np.int8),
@@ -46,10 +45,12 @@ class ReferenceClean:
 def _clean(smoothed, stop, weights, convolve, settings):
     """Steps 1 to 5; NaN is blank."""
     finite = np.isfinite(smoothed)
-    unabsorbed = np.where(finite, 0, np.nan)
+    unabsorbed = np.zeros(smoothed.shape)
     if not finite.any():
-        return unabsorbed, np.nan, 0, StopReason.NOT_CLEANED
+        return np.full(smoothed.shape, np.nan), np.nan, 0, StopReason.NOT_CLEANED
     coverage = convolve(finite.astype(float))
+    coverage = np.where(coverage < MIN_COVERAGE, np.nan, coverage)
+    finite &= np.isfinite(coverage)
     residual = np.where(finite, smoothed, -np.inf)
     peak = residual.max()
     for n_iterations in range(settings.max_iterations):
@@ -93,7 +94,8 @@ class ReferenceConvolution:
 
 def _gaussian_matrix(size, fwhm_pix):
     """Symmetric matrix whose rows are the Gaussian about each pixel, cut at the borders."""
-    offset = np.subtract.outer(np.arange(size), np.arange(size)) / (fwhm_pix * FWHM_TO_SIGMA)
+    sigma_pix = fwhm_pix * gaussian_fwhm_to_sigma
+    offset = np.subtract.outer(np.arange(size), np.arange(size)) / sigma_pix
     # Unit sum on an endless grid, so that a border loses what falls beyond it.
-    everywhere = np.arange(-int(10 * fwhm_pix) - 1, int(10 * fwhm_pix) + 2) / (fwhm_pix * FWHM_TO_SIGMA)
+    everywhere = np.arange(-int(10 * fwhm_pix) - 1, int(10 * fwhm_pix) + 2) / sigma_pix
     return np.exp(-0.5 * offset**2) / np.exp(-0.5 * everywhere**2).sum()

@@ -123,7 +123,8 @@ def _rest_frequency(header, kind, given, mends):
     if kind == "FREQ":
         raise InputError(
             f"{mends.source}: the spectral axis is frequency and there is no rest frequency; add RESTFRQ "
-            f"to the header or pass rest_frequency={HI_REST_FREQUENCY.to_value(u.MHz):.12g} * u.MHz"
+            f"to the header or pass rest_frequency={HI_REST_FREQUENCY.to_value(u.MHz):.12g} * u.MHz "
+            "(--rest-frequency)"
         )
     observed = _number(header.get("OBSFREQ")) * u.Hz
     if observed > 0 and abs(observed / HI_REST_FREQUENCY - 1) > 0.01:

@@ -99,7 +99,7 @@ def brightness_unit(given, text, mends):
         return _checked(_parse(given), given, "unit", mends.source)
     text = str(text or "").strip()
     if not text:
-        mends.add("BUNIT is absent: brightness temperature in K assumed; give unit= if it is not")
+        mends.add("BUNIT is absent: brightness temperature in K assumed; give unit= (--unit) if it is not")
         return u.K
     unit = _parse(text)
     if unit is None:
@@ -142,7 +142,7 @@ def kelvin_per_unit(unit, velocity, rest_frequency, solid_angle, source):
         if solid_angle is None:
             raise InputError(
                 f"{source}: the brightness is in {unit} but no beam is known; "
-                f"pass beam=Beam(58 * u.arcsec) with its true size, or set BMAJ, BMIN and BPA in the header"
+                f"pass beam=Beam(58 * u.arcsec) (--beam 58), or set BMAJ, BMIN and BPA in the header"
             )
         scale, unit = 1.0 / solid_angle, unit * u.beam
     else:
@@ -173,6 +173,6 @@ def _checked(unit, text, key, source):
     if unit is None or not any(unit.is_equivalent(one) for one in wanted):
         raise InputError(
             f"{source}: {key} {str(text)!r} is no brightness unit that is understood ({UNDERSTOOD}); "
-            f"give the true one, for example unit='K'"
+            f"give the true one, for example unit='K' (--unit K)"
         )
     return unit

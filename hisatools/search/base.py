@@ -3,75 +3,81 @@
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
+import astropy.units as u
 from tqdm import tqdm
 
 from hisatools.errors import HISAWarning, InputError
 
-FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
+MIN_STEPS = 2
+LARGE_KERNEL = 1 / 3
 
 
-def clean_scale(name, fwhm, step, n):
-    """FWHM of a CLEAN kernel in pixels or channels, if the axis can carry it.
+def clean_scale(name, fwhm, cube):
+    """FWHM of a CLEAN kernel in pixels or channels, if the cube can carry it.
 
     Parameters
     ----------
     name : str
         The parameter, for messages.
-    fwhm, step : `~astropy.units.Quantity`
-        FWHM and the width of a pixel or channel.
-    n : int
-        Length of the axis.
+    fwhm : `~astropy.units.Quantity`
+        An angle or a velocity.
+    cube : `~hisatools.HISACube`
+
+    Returns
+    -------
+    float
 
     Raises
     ------
     InputError
-        If the kernel is not resolved (below 2) or does not fit (above ``n``).
+        If the kernel is not resolved (below `MIN_STEPS`) or does not fit (above the axis).
     """
-    size = float((fwhm / step).to_value(""))
-    unit = "channels" if fwhm.unit.is_equivalent("km/s") else "pixels"
-    if size < 2:
+    step, n = _axis(fwhm, cube)
+    size = (fwhm / step).to_value("")
+    source = cube.meta.get("path", "the cube")
+    unit = "channels" if step.unit.is_equivalent(u.km / u.s) else "pixels"
+    if size < MIN_STEPS:
         raise InputError(
-            f"{name}={fwhm:g} is {size:.2g} {unit} of {step:.3g}: a CLEAN kernel needs at least 2; "
-            f"ask for {name} of {2 * step:.3g} or more, or use a finer cube"
+            f"{source}: {name}={fwhm:g} is {size:.2g} {unit} of {step:.3g}, and a CLEAN kernel needs at "
+            f"least {MIN_STEPS}; set {name} to {MIN_STEPS * step:.3g} or more, or use a finer cube"
         )
     if size > n:
         raise InputError(
-            f"{name}={fwhm:g} is {size:.0f} {unit} but the axis has only {n} ({n * step:.3g}): too small "
-            f"for this kernel; use a larger cube or a smaller {name}"
+            f"{source}: {name}={fwhm:g} is {size:.0f} {unit} but the axis has only {n} ({n * step:.3g}), too "
+            f"small for this kernel; use a larger cube or a smaller {name}"
         )
-    if size > n / 3:
-        warnings.warn(
-            f"{name}={fwhm:g} is more than a third of the axis ({n * step:.3g}): large features near the "
-            "borders may be lost",
-            HISAWarning,
-            stacklevel=3,
-        )
-    return size
+    if size > n * LARGE_KERNEL * (1 + 1e-6):
+        _warn(f"{name}={fwhm:g} is over a third of the axis ({n * step:.3g}): large features may be lost")
+    return float(size)
 
 
-def smoothing_scale(name, size, step):
+def smoothing_scale(name, size, cube):
     """A smoothing scale in pixels; below one pixel it does nothing, and that is said."""
+    step, _ = _axis(size, cube)
     pixels = float((size / step).to_value(""))
     if 0 < pixels < 1:
-        warnings.warn(
-            f"{name}={size:g} is below the pixel of {step:.3g}: it does nothing",
-            HISAWarning,
-            stacklevel=3,
-        )
+        _warn(f"{name}={size:g} is below the pixel of {step:.3g}: it does nothing")
     return pixels
 
 
-def line_scale(name, fwhm, step):
-    """A line width in channels, at least 2; widened with a warning."""
+def line_scale(name, fwhm, cube):
+    """A line width in channels, at least `MIN_STEPS`; widened with a warning."""
+    step, _ = _axis(fwhm, cube)
     channels = float((fwhm / step).to_value(""))
-    if channels < 2:
-        warnings.warn(
-            f"{name}={fwhm:g} is below two channels of {step:.3g}: {2 * step:.3g} is used",
-            HISAWarning,
-            stacklevel=3,
-        )
-    return max(channels, 2.0)
+    if channels < MIN_STEPS:
+        _warn(f"{name}={fwhm:g} is below two channels of {step:.3g}: {MIN_STEPS * step:.3g} is used")
+    return max(channels, float(MIN_STEPS))
+
+
+def _axis(scale, cube):
+    """Step and length of the axis that a scale belongs to."""
+    if scale.unit.is_equivalent(u.km / u.s):
+        return cube.channel_width, cube.shape[0]
+    return cube.pixel_scale, min(cube.shape[1:])
+
+
+def _warn(message):
+    warnings.warn(message, HISAWarning, stacklevel=4)
 
 
 def run_blocks(function, blocks, *, workers=1, progress=False, description=""):

@@ -14,6 +14,9 @@ from hisatools.results import SearchResult, StopReason
 from hisatools.search.base import clean_scale, run_blocks, smoothing_scale
 from hisatools.smoothing import box_mean, join_flecks, odd_pixels
 
+# A smaller box would not reach beyond the beam.
+MIN_MEASURING_BOX = 5
+
 
 @dataclass(frozen=True)
 class SpatialNoise:
@@ -83,7 +86,7 @@ class SpatialSearcher:
         `SpatialNoise`
         """
         box = self._box_pix(cube)
-        measuring_box = max(box, 3)
+        measuring_box = max(box, MIN_MEASURING_BOX)
         correlation = noise_correlation(cube.kelvin, measuring_box, workers=workers)
         share = box_noise(measuring_box, correlation.beam_pix)
         scale_pix = (self.parameters.noise_scale / cube.pixel_scale).to_value("")
@@ -95,7 +98,7 @@ class SpatialSearcher:
         smoothed_share = 1.0 if box == 1 else np.sqrt(share.smoothed)
         return SpatialNoise(coarse / np.sqrt(share.removed), float(smoothed_share), correlation)
 
-    def search(self, cube, *, noise=None, workers=1, progress=False):
+    def search(self, cube, *, noise=None, left_out=None, workers=1, progress=False):
         """Search every channel map.
 
         Parameters
@@ -104,6 +107,10 @@ class SpatialSearcher:
             NaN is blank: never flagged.
         noise : `SpatialNoise`, optional
             Measured on the cube if not given.
+        left_out : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x), optional
+            Voxels that U is not fitted to, for being known absorption; U goes on smoothly across
+            them, and they are searched like all others. Without it U sinks into features larger
+            than G_char.
         workers : int
             Number of threads; never changes the result.
         progress : bool
@@ -119,16 +126,19 @@ class SpatialSearcher:
             If G_char is not resolved by the pixels or exceeds the field.
         """
         n_v, *map_shape = cube.shape
-        fwhm_pix = clean_scale("clean_fwhm", self.parameters.clean_fwhm, cube.pixel_scale, min(map_shape))
-        join_pix = smoothing_scale("join_fwhm", self.parameters.join_fwhm, cube.pixel_scale)
+        fwhm_pix = clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
+        join_pix = smoothing_scale("spatial.join_fwhm", self.parameters.join_fwhm, cube)
         noise = self.measure_noise(cube, workers=workers) if noise is None else noise
         convolve = self.convolution.gaussian(tuple(map_shape), fwhm_pix)
         box = self._box_pix(cube)
         amplitude = np.zeros(cube.shape, np.float32)
 
         def search_channel(k):
+            fitted = cube.kelvin[k]
+            if left_out is not None and left_out[k].any():
+                fitted = np.where(left_out[k], np.float32(np.nan), fitted)
             amplitude[k], n_iterations, reason = self._search_channel(
-                cube.kelvin[k], noise.coarse_kelvin[k], noise.smoothed_share, box, join_pix, convolve
+                cube.kelvin[k], fitted, noise.coarse_kelvin[k], noise.smoothed_share, box, join_pix, convolve
             )
             return n_iterations, reason
 
@@ -150,6 +160,10 @@ class SpatialSearcher:
             },
         )
 
+    def check(self, cube):
+        """Raise the error that `search` would raise on this cube, before anything is computed."""
+        clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
+
     def _box_pix(self, cube):
         return odd_pixels((self.parameters.smoothing_box / cube.pixel_scale).to_value(""))
 
@@ -163,14 +177,18 @@ class SpatialSearcher:
             peak_rank=parameters.peak_rank,
         )
 
-    def _search_channel(self, observed, coarse, smoothed_share, box, join_pix, convolve):
-        """Amplitude (n_y, n_x), loop count and stop reason of one channel map."""
+    def _search_channel(self, observed, fitted, coarse, smoothed_share, box, join_pix, convolve):
+        """Amplitude (n_y, n_x), loop count and stop reason of one map; U is fitted to ``fitted``."""
         sigma_obs = expand_noise(coarse, observed.shape)
         level = float(np.nanmean(sigma_obs)) if np.isfinite(coarse).any() else np.nan
         relative = np.where(sigma_obs > 0, sigma_obs / np.float32(level), np.float32(1))
         smoothed = box_mean(observed, box)
         cleaned = self.clean.clean_channel(
-            smoothed, level * smoothed_share, relative**-2, convolve, self._settings()
+            smoothed if fitted is observed else box_mean(fitted, box),
+            level * smoothed_share,
+            relative**-2,
+            convolve,
+            self._settings(),
         )
         if cleaned.stop_reason == StopReason.NOT_CLEANED:
             return np.float32(0), cleaned.n_iterations, cleaned.stop_reason

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 
 from hisatools.backends import get_backend
 from hisatools.backends.protocols import CleanSettings
@@ -11,7 +12,6 @@ from hisatools.noise import box_noise, difference_rms, noise_correlation, third_
 from hisatools.parameters import SpectralParameters
 from hisatools.results import SearchResult
 from hisatools.search.base import (
-    FWHM_TO_SIGMA,
     clean_scale,
     line_scale,
     row_blocks,
@@ -120,7 +120,7 @@ class SpectralSearcher:
         InputError
             If W_char is not resolved by the channels or exceeds the band.
         """
-        rules, kernel = self._rules(cube), self._kernel(cube)
+        kernel, rules = self._kernel(cube), self._rules(cube)
         noise = self.measure_noise(cube, workers=workers) if noise is None else noise
         _, n_y, n_x = cube.shape
         amplitude = np.zeros(cube.shape, np.float32)
@@ -144,6 +144,10 @@ class SpectralSearcher:
             meta={"search": "spectral", "clean": self.clean_name, "parameters": self.parameters.to_dict()},
         )
 
+    def check(self, cube):
+        """Raise the error that `search` would raise on this cube, before anything is computed."""
+        self._kernel(cube)
+
     def _box_pix(self, cube):
         if cube.is_spectrum:
             return 1
@@ -154,17 +158,17 @@ class SpectralSearcher:
         return row_blocks(n_y, max(VOXELS_PER_BLOCK // (n_v * n_x), 1))
 
     def _kernel(self, cube):
-        fwhm_chan = clean_scale("clean_fwhm", self.parameters.clean_fwhm, cube.channel_width, cube.shape[0])
-        sigma_chan = fwhm_chan * FWHM_TO_SIGMA
+        fwhm_chan = clean_scale("spectral.clean_fwhm", self.parameters.clean_fwhm, cube)
+        sigma_chan = fwhm_chan * gaussian_fwhm_to_sigma
         reach = int(np.ceil(KERNEL_REACH_SIGMA * sigma_chan))
         kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_chan) ** 2)
         return kernel / kernel.sum()
 
     def _rules(self, cube):
-        parameters, step = self.parameters, cube.channel_width
+        parameters = self.parameters
         return DipRules(
-            line_scale("narrow_fwhm", parameters.narrow_fwhm, step),
-            line_scale("broad_fwhm", parameters.broad_fwhm, step),
+            line_scale("spectral.narrow_fwhm", parameters.narrow_fwhm, cube),
+            line_scale("spectral.broad_fwhm", parameters.broad_fwhm, cube),
             threshold=parameters.threshold,
             critical_kelvin=parameters.critical_brightness.value,
             fit_significance=parameters.fit_significance,
@@ -194,6 +198,9 @@ class SpectralSearcher:
             observed, smoothed, cleaned.unabsorbed_kelvin, cleaned.sigma_pos_kelvin, rules
         )
         profiles[self._vetoed(observed, sigma_obs)] = 0
+        if kelvin.shape[1:] == (1, 1):
+            # No spatial search will look at the wings of the fits, so the spectrum itself must.
+            profiles[smoothed >= cleaned.unabsorbed_kelvin] = 0
         return (
             profiles.T.reshape(-1, *shape),
             cleaned.n_iterations.reshape(shape),
@@ -207,7 +214,9 @@ class SpectralSearcher:
 
     def _join(self, amplitude, cube, workers):
         """Smooth each channel's amplitudes in place, drop the faint ones, return the mask."""
-        fwhm_pix = smoothing_scale("join_fwhm", self.parameters.join_fwhm, cube.pixel_scale)
+        fwhm_pix = 0.0
+        if not cube.is_spectrum:
+            fwhm_pix = smoothing_scale("spectral.join_fwhm", self.parameters.join_fwhm, cube)
         least = self.parameters.cull_amplitude.value
 
         def join(channel):

@@ -7,12 +7,15 @@ features, and as three matrix products, one an axis, for large ones.
 """
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from numba import njit
 from scipy import ndimage
 
 from hisatools.parameters import ShellParameters
-from hisatools.search.base import FWHM_TO_SIGMA, run_blocks
+from hisatools.search.base import run_blocks
 
+# Below it a sum of weights has lost digits.
+LEAST_WEIGHT = 1e-250
 FEATURES_PER_BLOCK = 256
 # Measured: one weight of the direct sum costs as much as some ten products of the matrix form.
 DIRECT_COST = 10
@@ -73,14 +76,15 @@ def _fill_feature(t_unabsorbed, kelvin, labels, label, box, limits):
     n_body, n_off = len(body), len(shell)
     if n_off == 0:
         return 0
-    sigma = np.clip(0.5 * runs, limits[:, 0], limits[:, 1]) * FWHM_TO_SIGMA
+    sigma = np.clip(0.5 * runs, limits[:, 0], limits[:, 1]) * gaussian_fwhm_to_sigma
     shape = labels[box].shape
     weights = [_weights(size, s) for size, s in zip(shape, sigma, strict=True)]
     t_off = kelvin[box][tuple(shell.T)].astype(np.float64)
-    if DIRECT_COST * n_body * n_off <= 2 * np.prod(shape) * sum(shape):
-        values = _direct(body, shell, t_off, *weights)
-    else:
-        values = _separable(body, shell, t_off, weights)
+    cheaper = _direct if DIRECT_COST * n_body * n_off <= 2 * np.prod(shape) * sum(shape) else _separable
+    total, weighted = cheaper(body, shell, t_off, weights)
+    far = total < LEAST_WEIGHT
+    values = weighted / np.where(far, 1, total)
+    values[far] = _distant(body[far], shell, t_off, sigma)
     t_unabsorbed[box][tuple(body.T)] = values
     return n_off
 
@@ -131,33 +135,43 @@ def _longest_run(labels, label, axis):
     return longest
 
 
+def _direct(body, shell, t_off, weights):
+    """Equation (1) as it stands: sums of the weights, and of the weights times T_OFF."""
+    return _direct_sums(body, shell, t_off, *weights)
+
+
 @njit(cache=True, nogil=True)
-def _direct(body, shell, t_off, along_v, along_y, along_x):
-    """Equation (1) as it stands."""
-    values = np.empty(len(body))
+def _direct_sums(body, shell, t_off, along_v, along_y, along_x):
+    total = np.zeros(len(body))
+    weighted = np.zeros(len(body))
     for i in range(len(body)):
         v, y, x = body[i]
-        total = 0.0
-        weighted = 0.0
         for j in range(len(shell)):
             weight = along_v[v, shell[j, 0]] * along_y[y, shell[j, 1]] * along_x[x, shell[j, 2]]
-            total += weight
-            weighted += weight * t_off[j]
-        values[i] = weighted / total
-    return values
+            total[i] += weight
+            weighted[i] += weight * t_off[j]
+    return total, weighted
 
 
 def _separable(body, shell, t_off, weights):
-    """Equation (1) as the ratio of two separable sums over the box."""
-    shape = [len(along) for along in weights]
-    total = _spread(shell, np.ones(len(shell)), shape, weights)[tuple(body.T)]
-    return _spread(shell, t_off, shape, weights)[tuple(body.T)] / total
+    """The same sums, as Gaussians spread over the box."""
+    at = tuple(body.T)
+    return _spread(shell, np.ones(len(shell)), weights)[at], _spread(shell, t_off, weights)[at]
 
 
-def _spread(shell, values, shape, weights):
+def _distant(body, shell, t_off, sigma):
+    """Equation (1) where all weights are below the least float: relative to the largest of them."""
+    values = np.empty(len(body))
+    for i, voxel in enumerate(body):
+        exponent = -0.5 * (((shell - voxel) / sigma) ** 2).sum(axis=1)
+        values[i] = np.average(t_off, weights=np.exp(exponent - exponent.max()))
+    return values
+
+
+def _spread(shell, values, weights):
     """Sum of the Gaussians about the shell's voxels, at every voxel of the box."""
     along_v, along_y, along_x = weights
-    box = np.zeros(shape)
+    box = np.zeros([len(along) for along in weights])
     box[tuple(shell.T)] = values
     box = along_y @ (box @ along_x)
     return np.tensordot(along_v, box, axes=1)

@@ -119,7 +119,7 @@ def test_one_pixel_file_is_read_and_its_zeros_are_values(write_fits):
         ("K (Tb)", 1, r"BUNIT 'K (Tb)' taken as K"),
         ("mK(Ta*)", 1e-3, r"BUNIT 'mK(Ta*)' taken as mK"),
         ("KELVIN", 1, "BUNIT 'KELVIN' taken as K"),
-        (None, 1, "BUNIT is absent: brightness temperature in K assumed; give unit= if it is not"),
+        (None, 1, "BUNIT is absent: brightness temperature in K assumed; give unit= (--unit) if it is not"),
     ],
 )
 def test_odd_or_absent_temperature_unit_is_mended(write_fits, brightness, read_mended, unit, scale, mend):
