@@ -109,7 +109,7 @@ class _Extraction:
         self.first_pass = np.zeros(cube.shape, np.uint8)
         self.accepted = np.zeros(cube.shape, bool)
         self.searched = cube
-        self.known = None
+        self.fitted = cube
         self.spatial_noise = None
         with self._timed("noise"):
             correlation = None
@@ -134,7 +134,7 @@ class _Extraction:
         if self.spatial_noise is not None:
             with self._timed("spatial search"):
                 found = self.extractor.spatial.search(
-                    self.searched, noise=self.spatial_noise, left_out=self.known, **self.how
+                    self.searched, noise=self.spatial_noise, fitted=self.fitted, **self.how
                 )
                 self.flags |= found.mask * np.uint8(MaskBit.SPATIAL)
         del found
@@ -143,9 +143,12 @@ class _Extraction:
         with self._timed("filters"):
             self.accepted = self._accept(estimate)
         self._record(number)
-        self.known = self._known_absorption(estimate.labels)
-        t_unabsorbed = np.where(self.accepted, estimate.t_unabsorbed.value, self.cube.kelvin)
-        self.searched = self.cube.with_brightness(t_unabsorbed)
+        self.searched = self._filled(self.accepted, estimate)
+        self.fitted = self._filled(self._known_absorption(), estimate)
+
+    def _filled(self, mask, estimate):
+        """The cube with T_U in place of the absorption of a mask."""
+        return self.cube.with_brightness(np.where(mask, estimate.t_unabsorbed.value, self.cube.kelvin))
 
     def _accept(self, estimate):
         """The intersection filter and those applied with it (section 2.4.2), then significance."""
@@ -160,15 +163,16 @@ class _Extraction:
             self._drop_insignificant(accepted, -estimate.delta_t.value)
         return accepted
 
-    def _known_absorption(self, labels):
-        """Spectrally flagged voxels of the features that hold accepted ones.
+    def _known_absorption(self):
+        """Accepted voxels, and what the spectral search flagged in one piece with them.
 
-        The spatial search of the next pass does not fit them: it would sink into what is larger
-        than its CLEAN kernel, and find but the rim.
+        The spatial search of the next pass fits T_U there. Fitted to the absorption, its U would
+        sink into what is larger than the CLEAN kernel, and the search would find but the rim.
         """
-        holds_accepted = np.zeros(labels.max() + 1, bool)
+        labels, n_features = label_features((self.flags & MaskBit.SPECTRAL) != 0)
+        holds_accepted = np.zeros(n_features + 1, bool)
         holds_accepted[labels[self.accepted]] = True
-        return holds_accepted[labels] & ((self.flags & MaskBit.SPECTRAL) != 0)
+        return holds_accepted[labels]
 
     def _drop_insignificant(self, accepted, depth_kelvin):
         """Unflag, in place, features that noise could have made."""

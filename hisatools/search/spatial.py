@@ -98,7 +98,7 @@ class SpatialSearcher:
         smoothed_share = 1.0 if box == 1 else np.sqrt(share.smoothed)
         return SpatialNoise(coarse / np.sqrt(share.removed), float(smoothed_share), correlation)
 
-    def search(self, cube, *, noise=None, left_out=None, workers=1, progress=False):
+    def search(self, cube, *, noise=None, fitted=None, workers=1, progress=False):
         """Search every channel map.
 
         Parameters
@@ -107,10 +107,9 @@ class SpatialSearcher:
             NaN is blank: never flagged.
         noise : `SpatialNoise`, optional
             Measured on the cube if not given.
-        left_out : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x), optional
-            Voxels that U is not fitted to, for being known absorption; U goes on smoothly across
-            them, and they are searched like all others. Without it U sinks into features larger
-            than G_char.
+        fitted : `~hisatools.HISACube`, optional
+            What U is fitted to, if not ``cube``: the same with known absorption filled in. Without
+            it U sinks into features larger than G_char.
         workers : int
             Number of threads; never changes the result.
         progress : bool
@@ -129,16 +128,20 @@ class SpatialSearcher:
         fwhm_pix = clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
         join_pix = smoothing_scale("spatial.join_fwhm", self.parameters.join_fwhm, cube)
         noise = self.measure_noise(cube, workers=workers) if noise is None else noise
+        fitted = cube if fitted is None else fitted
         convolve = self.convolution.gaussian(tuple(map_shape), fwhm_pix)
         box = self._box_pix(cube)
         amplitude = np.zeros(cube.shape, np.float32)
 
         def search_channel(k):
-            fitted = cube.kelvin[k]
-            if left_out is not None and left_out[k].any():
-                fitted = np.where(left_out[k], np.float32(np.nan), fitted)
             amplitude[k], n_iterations, reason = self._search_channel(
-                cube.kelvin[k], fitted, noise.coarse_kelvin[k], noise.smoothed_share, box, join_pix, convolve
+                cube.kelvin[k],
+                fitted.kelvin[k],
+                noise.coarse_kelvin[k],
+                noise.smoothed_share,
+                box,
+                join_pix,
+                convolve,
             )
             return n_iterations, reason
 
@@ -184,7 +187,7 @@ class SpatialSearcher:
         relative = np.where(sigma_obs > 0, sigma_obs / np.float32(level), np.float32(1))
         smoothed = box_mean(observed, box)
         cleaned = self.clean.clean_channel(
-            smoothed if fitted is observed else box_mean(fitted, box),
+            box_mean(fitted, box),
             level * smoothed_share,
             relative**-2,
             convolve,

@@ -92,6 +92,19 @@ def test_structure_wider_than_g_char_is_emission(searcher):
     assert not wide.mask[0, 45:56, 45:56].any()
 
 
+def test_feature_wider_than_g_char_is_found_once_it_is_filled_for_the_fit(searcher):
+    shape = (3, 110, 110)
+    wide = make_cloud(shape, centre=(55, 55), radius=22, depth=12)
+    cube = make_cube(make_sky(shape) + wide + make_noise(shape))
+    inside = wide[0] < 0
+    plain = searcher.search(cube)
+    filled = searcher.search(cube, fitted=cube.with_brightness(cube.kelvin - wide))
+    assert plain.mask[0][inside].mean() < 0.5
+    assert filled.mask[0][inside].mean() > 0.9
+    assert filled.amplitude.value[0][inside].mean() == pytest.approx(12, abs=2)
+    assert filled.mask[0][~inside].mean() < 0.1
+
+
 def test_amplitude_is_zero_or_above_the_cull_and_marks_the_mask(found):
     amplitude = found.amplitude.to_value(u.K)
     assert amplitude.dtype == np.float32
