@@ -94,26 +94,37 @@ def _extract(arguments):
     from hisatools.io.writing import check_output
 
     # What can be known to be wrong is said before hours of computing, not after.
-    check_output(arguments.output, overwrite=arguments.overwrite)
-    extractor = _extractor(arguments)
+    folder = check_output(arguments.output, overwrite=arguments.overwrite)
+    _keep_inputs(arguments, folder)
+    extractor, workers = _extractor(arguments), _workers(arguments)
     say = _voice(arguments)
     cube = _read_cube(arguments)
     say(_reading(cube, arguments.cube))
-    result = extractor.run(cube, workers=_workers(arguments), progress=_progress(arguments))
-    result.write(arguments.output, overwrite=arguments.overwrite)
-    _report(say, result, arguments.output)
+    result = extractor.run(cube, workers=workers, progress=_progress(arguments))
+    result.write(folder, overwrite=arguments.overwrite)
+    _report(say, result, folder)
+
+
+def _keep_inputs(arguments, folder):
+    """Refuse an output folder that holds an input: overwriting could replace it."""
+    from pathlib import Path
+
+    from hisatools.errors import OutputError
+
+    for given in (arguments.cube, arguments.weights, arguments.region):
+        if given and Path(given).resolve().parent == folder.resolve():
+            raise OutputError(
+                f"{given}: the input lies in the output folder {folder}; choose another --output"
+            )
 
 
 def _demo(arguments):
-    from pathlib import Path
-
     from hisatools import HISAExtractor
     from hisatools.io.writing import check_output
     from hisatools.simulate import ModelParameters, simulate_cube
 
     say = _voice(arguments)
-    folder = Path(arguments.output)
-    check_output(folder, overwrite=arguments.overwrite)
+    folder = check_output(arguments.output, overwrite=arguments.overwrite)
     workers = _workers(arguments)
     model = simulate_cube(ModelParameters().scaled(DEMO_SHAPE), seed=arguments.seed)
     say(f"Model cube of {_dimensions(model.cube.shape)} with {len(model.pucks)} absorption features made")
@@ -130,13 +141,13 @@ def _simulate(arguments):
     from hisatools.io.writing import check_output
     from hisatools.simulate import ModelParameters, simulate_cube
 
-    check_output(arguments.output, overwrite=arguments.overwrite)
+    folder = check_output(arguments.output, overwrite=arguments.overwrite)
     model = simulate_cube(ModelParameters().scaled(tuple(arguments.shape)), seed=arguments.seed)
-    model.write(arguments.output, overwrite=arguments.overwrite)
+    model.write(folder, overwrite=arguments.overwrite)
     print(
         f"Wrote a model cube of {_dimensions(model.cube.shape)} with {len(model.pucks)} absorption features"
     )
-    print(f"and its truth to {arguments.output}: {_listing(arguments.output)}")
+    print(f"and its truth to {folder}: {_listing(folder)}")
 
 
 def _inspect(arguments):

@@ -1,16 +1,24 @@
 """`HISAExtractor`: both searches, the estimate of T_U and the filters, in passes (section 2.4)."""
 
 import time
+import warnings
 from contextlib import contextmanager
 from importlib.metadata import version
+from numbers import Integral
 
 import astropy.units as u
 import numpy as np
 
 from hisatools.catalog import build_catalog
-from hisatools.errors import ParameterError
+from hisatools.errors import HISAWarning, ParameterError
 from hisatools.features import feature_significance, label_features
-from hisatools.parameters import ExtractionParameters, ShellParameters, SpatialParameters, SpectralParameters
+from hisatools.parameters import (
+    ExtractionParameters,
+    ShellParameters,
+    SpatialParameters,
+    SpectralParameters,
+    check_number,
+)
 from hisatools.results import HISAResult, MaskBit
 from hisatools.search.spatial import SpatialSearcher
 from hisatools.search.spectral import SpectralSearcher
@@ -43,13 +51,13 @@ class HISAExtractor:
     """
 
     def __init__(self, *, spectral=None, spatial=None, unabsorbed=None, parameters=None, n_passes=3):
-        if not isinstance(n_passes, int) or not 1 <= n_passes <= 255:
+        if isinstance(n_passes, bool) or not isinstance(n_passes, Integral) or not 1 <= n_passes <= 255:
             raise ParameterError(f"n_passes must be a whole number from 1 to 255, got {n_passes!r}")
         self.spectral = SpectralSearcher() if spectral is None else spectral
         self.spatial = SpatialSearcher() if spatial is None else spatial
         self.unabsorbed = UnabsorbedEstimator() if unabsorbed is None else unabsorbed
         self.parameters = ExtractionParameters() if parameters is None else parameters
-        self.n_passes = n_passes
+        self.n_passes = int(n_passes)
 
     @classmethod
     def preset(cls, name, *, clean="numba", convolution="scipy", n_passes=3):
@@ -83,6 +91,7 @@ class HISAExtractor:
         InputError
             If a CLEAN kernel does not fit the cube.
         """
+        check_number("workers", workers, integer=True)
         # Without its blank margins, so that they change nothing, not even a grid of noise boxes.
         box = cube.filled_box()
         filled = cube.cutout(box)
@@ -91,8 +100,7 @@ class HISAExtractor:
             self.spatial.check(filled)
         extraction = _Extraction(self, filled, workers, progress)
         for number in range(1, self.n_passes + 1):
-            extraction.search(number)
-            if not extraction.passes[-1]["new"]:
+            if not extraction.search(number):
                 break
         return extraction.result(cube, box)
 
@@ -119,6 +127,21 @@ class _Extraction:
             self.spectral_noise = extractor.spectral.measure_noise(
                 cube, correlation=correlation, workers=workers
             )
+        self._check_noise()
+
+    def _check_noise(self):
+        """Say so where the noise cannot be measured: CLEAN then stops at its other two limits."""
+        measured = {"spectra": self.spectral_noise.observed_kelvin}
+        if self.spatial_noise is not None:
+            measured["channel maps"] = self.spatial_noise.coarse_kelvin
+        for name, sigma in measured.items():
+            if not np.isfinite(sigma).any():
+                warnings.warn(
+                    f"the noise of the {name} cannot be measured (too few channels or pixels): thresholds "
+                    "that need it are off; use a larger cube",
+                    HISAWarning,
+                    stacklevel=4,
+                )
 
     @contextmanager
     def _timed(self, stage):
@@ -127,7 +150,11 @@ class _Extraction:
         self.timings[stage] = round(self.timings.get(stage, 0) + time.perf_counter() - start, 3)
 
     def search(self, number):
-        """One pass: flag, interpolate over the union of all flags, accept."""
+        """One pass: flag, interpolate over the union of all flags, accept.
+
+        Returns whether another pass could find anything else.
+        """
+        flags, accepted = self.flags.copy(), self.accepted
         with self._timed("spectral search"):
             found = self.extractor.spectral.search(self.searched, noise=self.spectral_noise, **self.how)
             self.flags |= found.mask * np.uint8(MaskBit.SPECTRAL)
@@ -145,6 +172,8 @@ class _Extraction:
         self._record(number)
         self.searched = self._filled(self.accepted, estimate)
         self.fitted = self._filled(self._known_absorption(), estimate)
+        unchanged = np.array_equal(flags, self.flags) and np.array_equal(accepted, self.accepted)
+        return self.accepted.any() and not unchanged
 
     def _filled(self, mask, estimate):
         """The cube with T_U in place of the absorption of a mask."""
@@ -185,7 +214,9 @@ class _Extraction:
             n_features,
             1.0 if self.spatial_noise is None else self.spatial_noise.correlation.n_voxels,
         )
-        accepted[voxels] = (significance >= self.extractor.parameters.min_significance)[labels[voxels] - 1]
+        # Written so that a feature of unknown noise is kept.
+        dropped = significance < self.extractor.parameters.min_significance
+        accepted[voxels] = ~dropped[labels[voxels] - 1]
 
     def _sigma_kelvin(self, voxels):
         """Noise of O at some voxels."""
@@ -195,7 +226,6 @@ class _Extraction:
 
     def _record(self, number):
         """Note which voxels are new in this pass, and count."""
-        self.first_pass[~self.accepted] = 0
         new = self.accepted & (self.first_pass == 0)
         self.first_pass[new] = number
         counts = {
@@ -215,7 +245,7 @@ class _Extraction:
         t_unabsorbed[box] = self.searched.kelvin
         delta_t = cube.kelvin - t_unabsorbed
         first_pass, flags = np.zeros(cube.shape, np.uint8), np.zeros(cube.shape, np.uint8)
-        first_pass[box] = self.first_pass
+        first_pass[box] = np.where(self.accepted, self.first_pass, 0)
         flags[box] = self.flags | self.accepted * np.uint8(MaskBit.ACCEPTED)
         with self._timed("catalogue"):
             labels, _ = label_features(first_pass > 0)

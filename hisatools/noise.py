@@ -19,7 +19,11 @@ from hisatools.smoothing import box_mean
 MAD_TO_SIGMA = 1.4826022185056018
 MIN_SAMPLES = 30
 MIN_CHANNELS_IN_THIRD = 8
-DIFFERENCE_LAG = 3
+# Third differences know no constant, slope or curvature; at this lag noise of the CGPS is nearly white.
+DIFFERENCE_LAG = 2
+DIFFERENCE_WEIGHTS = (1, -3, 3, -1)
+# Noise varies by less from channel to channel; more is absorption that fills the box.
+MAX_NOISE_RATIO = 2.0
 CORRELATION_GRID = np.linspace(0, 1, 81)
 CHANNELS_PER_BLOCK = 8
 MAX_SAMPLES = 50_000
@@ -75,13 +79,13 @@ def _correlation(offset, fwhm_pix):
     return np.exp(-2 * np.log(2) * offset**2 / fwhm_pix**2)
 
 
-def mad_sigma(values):
+def mad_sigma(values, *, n_least=MIN_SAMPLES):
     """Standard deviation of a Gaussian from the median absolute deviation.
 
-    NaN is ignored; NaN is returned for fewer than `MIN_SAMPLES` values.
+    NaN is ignored; NaN is returned for fewer than ``n_least`` values.
     """
     values = values[np.isfinite(values)]
-    if values.size < MIN_SAMPLES:
+    if values.size < n_least:
         return np.nan
     return MAD_TO_SIGMA * np.median(np.abs(values - np.median(values)))
 
@@ -186,10 +190,12 @@ def third_rms(removed):
     Returns
     -------
     `~numpy.ndarray`, shape (n_y, n_x)
-        Parts with fewer than 8 finite channels do not count; NaN where none is left.
+        Parts with fewer than 8 finite channels do not count; NaN where none is left. A spectrum
+        of less than 24 channels is one part.
     """
     # Rounded, the parts of a reversed spectrum are the same.
-    edges = [round(len(removed) * part / 3) for part in range(4)]
+    n_parts = 3 if len(removed) >= 3 * MIN_CHANNELS_IN_THIRD else 1
+    edges = [round(len(removed) * part / n_parts) for part in range(n_parts + 1)]
     thirds = [removed[first:stop] for first, stop in pairwise(edges)]
     counts = [np.isfinite(part).sum(axis=0) for part in thirds]
     squares = [np.nansum(part**2, axis=0, dtype=float) for part in thirds]
@@ -203,10 +209,11 @@ def third_rms(removed):
 
 
 def difference_rms(spectra):
-    """Noise of each spectrum from the differences of channels three apart.
+    """Noise of each spectrum from third differences of its channels.
 
-    For spectra without neighbours, where O - S is empty. The median absolute deviation passes over
-    the line as long as it fills less than half of the band.
+    For spectra without neighbours, where O - S is empty. The differences take the emission away as
+    far as it is a parabola over six channels; the median absolute deviation passes over narrow
+    lines.
 
     Parameters
     ----------
@@ -216,10 +223,36 @@ def difference_rms(spectra):
     Returns
     -------
     `~numpy.ndarray`, shape (n_y, n_x)
+        NaN for fewer than 8 differences.
     """
-    difference = spectra[DIFFERENCE_LAG:] - spectra[:-DIFFERENCE_LAG]
-    sigma = [mad_sigma(difference[:, y, x]) for y, x in np.ndindex(spectra.shape[1:])]
-    return np.array(sigma).reshape(spectra.shape[1:]) / np.sqrt(2)
+    n = max(len(spectra) - 3 * DIFFERENCE_LAG, 0)
+    difference = sum(
+        weight * spectra[step * DIFFERENCE_LAG :][:n] for step, weight in enumerate(DIFFERENCE_WEIGHTS)
+    )
+    sigma = [
+        mad_sigma(difference[:, y, x], n_least=MIN_CHANNELS_IN_THIRD)
+        for y, x in np.ndindex(spectra.shape[1:])
+    ]
+    return np.array(sigma).reshape(spectra.shape[1:]) / np.linalg.norm(DIFFERENCE_WEIGHTS)
+
+
+def without_features(coarse):
+    """Noise grids of all channels, limited where a feature that fills its box passes for noise.
+
+    Parameters
+    ----------
+    coarse : `~numpy.ndarray`, shape (n_v, g_y, g_x)
+        `coarse_noise` of each channel; NaN where a channel is blank.
+
+    Returns
+    -------
+    `~numpy.ndarray`, same shape
+        At most `MAX_NOISE_RATIO` times the median over the channels.
+    """
+    known = np.isfinite(coarse).all(axis=(1, 2))
+    if not known.any():
+        return coarse
+    return np.minimum(coarse, MAX_NOISE_RATIO * np.median(coarse[known], axis=0))
 
 
 def coarse_noise(image, scale_pix):

@@ -5,8 +5,10 @@ the defaults are the paper's values for the Canadian Galactic Plane Survey (pres
 """
 
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 
 import astropy.units as u
+import numpy as np
 
 from hisatools.errors import ParameterError, ParameterUnitsError
 
@@ -84,14 +86,14 @@ def check_quantity(name, value, unit, *, above=0.0, inclusive=False):
 
 def check_number(name, value, *, above=0.0, inclusive=False, at_most=None, integer=False):
     """Return ``value`` if it is a finite plain number within the limits; see `check_quantity`."""
-    kind = int if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind):
+    kind = Integral if integer else Real
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         wanted = "a whole number" if integer else "a plain number"
         raise ParameterError(f"{name} must be {wanted}, got {value!r}")
     _check_limit(name, value, above=above, inclusive=inclusive, unit="")
     if at_most is not None and value > at_most:
         raise ParameterError(f"{name} must be at most {at_most}, got {value}")
-    return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _check_limit(name, value, *, above, inclusive, unit):
@@ -195,6 +197,13 @@ class SpectralParameters(_Parameters):
     join_fwhm: u.Quantity = _quantity(1.5 * u.arcmin, inclusive=True)
     cull_amplitude: u.Quantity = _quantity(2.0 * u.K, inclusive=True)
     continuum_veto: float = _number(6.0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.narrow_fwhm > self.broad_fwhm:
+            raise ParameterError(
+                f"narrow_fwhm ({self.narrow_fwhm}) must not exceed broad_fwhm ({self.broad_fwhm})"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -220,7 +220,7 @@ class HISAResult:
             self.catalog.write(part / "catalog.ecsv")
             write_json(part / "provenance.json", self.meta)
             self._write_summary(part / "summary.png")
-        return Path(folder)
+        return Path(folder).expanduser()
 
     @classmethod
     def read(cls, folder):
@@ -241,7 +241,7 @@ class HISAResult:
         InputError
             If a file is missing or damaged, or if the files are not of one result.
         """
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         images = {name: _read_image(folder / name) for name in IMAGE_FILES}
         shapes = {image.shape for image, _ in images.values()}
         if len(shapes) > 1:

@@ -19,7 +19,7 @@ from scipy.special import chndtr, erf
 
 from hisatools.cube import HISACube
 from hisatools.errors import ParameterError
-from hisatools.parameters import _number, _Parameters, _quantity
+from hisatools.parameters import _number, _Parameters, _quantity, check_number
 
 __all__ = ["ModelCube", "ModelParameters", "simulate_cube"]
 
@@ -156,6 +156,7 @@ def simulate_cube(parameters=None, *, seed):
     0.0
     """
     parameters = ModelParameters() if parameters is None else parameters
+    check_number("seed", seed, inclusive=True, integer=True)
     streams = np.random.SeedSequence(seed).spawn(3)
     emission_rng, puck_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     emission = _emission(parameters, emission_rng)

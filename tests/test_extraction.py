@@ -1,6 +1,7 @@
 """The whole extraction: depth, sign, filters and passes, and what must not change the answer."""
 
 import json
+import warnings
 from itertools import pairwise
 
 import astropy.units as u
@@ -20,7 +21,7 @@ from hisatools import (
     SpectralSearcher,
     UnabsorbedEstimator,
 )
-from hisatools.errors import BackendError, InputError, ParameterError
+from hisatools.errors import BackendError, HISAWarning, InputError, ParameterError
 from hisatools.simulate import ModelParameters, model_wcs, simulate_cube
 
 SHAPE = (56, 72, 72)
@@ -515,3 +516,41 @@ def test_fault_of_the_second_search_is_said_before_the_first(little, monkeypatch
     monkeypatch.setattr(SpectralSearcher, "search", never)
     with pytest.raises(InputError, match="too small"):
         HISAExtractor().run(little.cutout((slice(None), slice(0, 15), slice(None))))
+
+
+@pytest.mark.parametrize("pixel", [1.0, 1.5, 3.0, 4.0])
+def test_deep_cloud_is_accepted_in_pixels_of_any_size(pixel):
+    shape = (60, 45, 45)
+    kelvin = (
+        make_hill(shape) + make_dip(shape, centre=(30, 22, 22), depth=50, radius=2) + make_noise(shape) / 2
+    )
+    parameters = ModelParameters(
+        shape=shape, channel_width=0.8 * u.km / u.s, pixel_scale=pixel * u.arcmin, noise=1 * u.K
+    )
+    cube = HISACube(np.float32(kelvin) * u.K, model_wcs(parameters))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HISAWarning)  # of kernels that are large for a small field
+        result = HISAExtractor(n_passes=2).run(cube)
+    assert result.mask[30, 22, 22]
+    assert result.delta_t[30, 22, 22].value == pytest.approx(-50, abs=6)
+
+
+@pytest.mark.parametrize("n_v", [12, 20, 32])
+def test_deep_dip_is_found_in_few_channels(n_v):
+    v = np.arange(n_v)
+    emission = 120 * np.exp(-0.5 * ((v - n_v / 2) / 12) ** 2)
+    dip = 50 * np.exp(-4 * np.log(2) * ((v - n_v // 2) / 2.4) ** 2)
+    noise = 0.5 * np.random.default_rng(3).standard_normal(n_v)
+    spectrum = HISACube.from_spectrum((emission - dip + noise) * u.K, v * u.km / u.s)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HISAWarning)  # of a kernel that is large for the band
+        result = HISAExtractor().run(spectrum)
+    assert result.mask[n_v // 2, 0, 0]
+
+
+def test_noise_that_cannot_be_measured_is_said_and_rejects_nothing():
+    v = np.arange(11)
+    spectrum = (100 - 50 * np.exp(-4 * np.log(2) * ((v - 5) / 2.4) ** 2)) * u.K
+    with pytest.warns(HISAWarning) as caught:
+        HISAExtractor().run(HISACube.from_spectrum(spectrum, v * u.km / u.s))
+    assert any("the noise of the spectra cannot be measured" in str(one.message) for one in caught)

@@ -137,9 +137,9 @@ def test_text_is_not_a_quantity(kind, item):
 
 @QUANTITIES
 def test_quantity_is_kept_in_the_unit_of_the_field(kind, item):
-    # In a thousandth of the unit, whichever it is.
-    given_value = (item.default.value * 1000) * (item.default.unit / 1000)
-    kept = getattr(kind(**{item.name: given_value}), item.name)
+    in_thousandths = item.default.to(u.Unit(item.default.unit / 1000))
+    assert in_thousandths.value == pytest.approx(1000 * item.default.value)
+    kept = getattr(kind(**{item.name: in_thousandths}), item.name)
     assert kept.unit == item.default.unit
     assert kept.value == pytest.approx(item.default.value)
 
@@ -189,6 +189,16 @@ def test_counts_are_whole_and_at_least_one(kind, name):
     assert getattr(kind(**{name: 1}), name) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("threshold", np.float32(2.5)), ("threshold", np.int64(3)), ("max_iterations", np.int64(7))],
+)
+def test_numbers_of_numpy_become_plain_and_fit_into_json(name, value):
+    parameters = SpectralParameters(**{name: value})
+    assert getattr(parameters, name) == value
+    assert json.loads(json.dumps(parameters.to_dict()))[name] == value
+
+
 @EVERY_FIELD
 def test_zero_is_allowed_only_where_it_means_something(kind, item):
     zero = 0 * item.default
@@ -208,6 +218,13 @@ def test_zero_is_allowed_only_where_it_means_something(kind, item):
 def test_lower_limit_above_the_upper_is_refused(of, low, high):
     with pytest.raises(ParameterError, match=rf"^min_fwhm_{of} \(.*\) must not exceed max_fwhm_{of} \("):
         ShellParameters(**{f"min_fwhm_{of}": low, f"max_fwhm_{of}": high})
+
+
+def test_narrow_line_wider_than_the_broad_is_refused():
+    with pytest.raises(
+        ParameterError, match=r"^narrow_fwhm \(5\.0 km / s\) must not exceed broad_fwhm \(4\.0 "
+    ):
+        SpectralParameters(narrow_fwhm=5 * KMS)
 
 
 def test_equal_limits_are_allowed_in_any_unit():

@@ -65,7 +65,8 @@ def get_backend(kind, name):
     try:
         return found[name].load()()
     except ImportError as exc:
+        others = ", ".join(other for other in found if other != name)
         raise BackendUnavailableError(
-            f"the {kind} backend {name!r} needs the package {exc.name!r}; install it or choose one of: "
-            f"{', '.join(other for other in found if other != name)}"
+            f"the {kind} backend {name!r} needs the package {exc.name or str(exc)!r}; install it or choose "
+            f"one of: {others}"
         ) from exc

@@ -95,6 +95,7 @@ def read_image(
     blank_edge_channels(kelvin, header, cut.box[0], shape[0], mends)
     if cut.inside is not None:
         kelvin[:, ~cut.inside] = np.nan
+    weights_source = str(weights) if isinstance(weights, str | Path) else None
     if weights is not None:
         weights = read_weights(weights, shape[1:], axes.wcs.celestial, source)[cut.box[1:]]
     meta = {
@@ -103,6 +104,7 @@ def read_image(
         "hdu": number,
         "object": card_text(header, "OBJECT"),
         "unit": str(unit),
+        "weights": weights_source,
         "file_shape": list(shape),
         **_cut_meta(velocity_range, region),
         "mends": mends.texts,

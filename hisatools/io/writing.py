@@ -48,6 +48,8 @@ def check_output(target, *, overwrite=False):
     >>> check_output("new_folder").name
     'new_folder'
     """
+    if not str(target):
+        raise OutputError("the output folder has no name; give one, for example --output out")
     folder = Path(target).expanduser().absolute()
     _refuse_existing(folder, target, overwrite=overwrite)
     with _writing(target):
@@ -166,12 +168,18 @@ def image_header(wcs, *, unit=None, beam=None, object_name=None, comments=(), hi
     if beam is not None:
         header.update(beam.to_header_keywords())
     if object_name:
-        header["OBJECT"] = str(object_name)
+        header["OBJECT"] = _printable(object_name)
     for line in comments:
-        header.add_comment(line)
+        header.add_comment(_printable(line))
     for line in history:
-        header.add_history(line)
+        header.add_history(_printable(line))
     return header
+
+
+def _printable(text):
+    """The text in the printable ASCII that FITS headers take; other characters as their codes."""
+    ascii_text = str(text).encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(character if character.isprintable() else " " for character in ascii_text)
 
 
 def write_image(path, data, header):

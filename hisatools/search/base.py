@@ -47,7 +47,7 @@ def clean_scale(name, fwhm, cube):
             f"small for this kernel; use a larger cube or a smaller {name}"
         )
     if size > n * LARGE_KERNEL * (1 + 1e-6):
-        _warn(f"{name}={fwhm:g} is over a third of the axis ({n * step:.3g}): large features may be lost")
+        _warn(f"{name}={fwhm:g} is over a third of the axis ({n * step:.3g}): U is less certain")
     return float(size)
 
 

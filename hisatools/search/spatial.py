@@ -8,7 +8,14 @@ from scipy.ndimage import map_coordinates
 
 from hisatools.backends import get_backend
 from hisatools.backends.protocols import CleanSettings
-from hisatools.noise import NoiseCorrelation, box_noise, coarse_noise, expand_noise, noise_correlation
+from hisatools.noise import (
+    NoiseCorrelation,
+    box_noise,
+    coarse_noise,
+    expand_noise,
+    noise_correlation,
+    without_features,
+)
 from hisatools.parameters import SpatialParameters
 from hisatools.results import SearchResult, StopReason
 from hisatools.search.base import clean_scale, run_blocks, smoothing_scale
@@ -16,6 +23,8 @@ from hisatools.smoothing import box_mean, join_flecks, odd_pixels
 
 # A smaller box would not reach beyond the beam.
 MIN_MEASURING_BOX = 5
+# A smaller one would hold too few pixels for a median absolute deviation.
+MIN_NOISE_BOX = 9
 
 
 @dataclass(frozen=True)
@@ -89,13 +98,14 @@ class SpatialSearcher:
         measuring_box = max(box, MIN_MEASURING_BOX)
         correlation = noise_correlation(cube.kelvin, measuring_box, workers=workers)
         share = box_noise(measuring_box, correlation.beam_pix)
-        scale_pix = (self.parameters.noise_scale / cube.pixel_scale).to_value("")
+        scale_pix = max((self.parameters.noise_scale / cube.pixel_scale).to_value(""), MIN_NOISE_BOX)
 
         def measure(channel):
             return coarse_noise(channel - box_mean(channel, measuring_box), scale_pix)
 
         coarse = np.array(run_blocks(measure, list(cube.kelvin), workers=workers))
         smoothed_share = 1.0 if box == 1 else np.sqrt(share.smoothed)
+        coarse = without_features(coarse)
         return SpatialNoise(coarse / np.sqrt(share.removed), float(smoothed_share), correlation)
 
     def search(self, cube, *, noise=None, fitted=None, workers=1, progress=False):

@@ -232,6 +232,15 @@ def test_map_stops_when_the_ranked_residual_is_below_the_fraction_of_the_peak(cl
     assert fifth <= 0.03 * image.max() + 1e-3 < fifth_before
 
 
+def test_deep_absorption_does_not_raise_the_fraction_at_which_clean_stops(clean_backend):
+    spectrum, image = hill(), hill_map()
+    spectrum[50], image[24, 24] = -2000, -2000
+    found = clean_spectra(clean_backend, spectrum).unabsorbed_kelvin[0]
+    assert (spectrum - found).max() <= 0.03 * spectrum.max() + 1e-3
+    found = clean_map(clean_backend, image, peak_rank=1).unabsorbed_kelvin
+    assert (image - found).max() <= 0.03 * image.max() + 1e-3
+
+
 def test_spectrum_stops_in_the_first_loop_whose_sigma_pos_is_below_the_noise(clean_backend):
     spectrum = hill() + np.random.default_rng(7).normal(0, 3, 100)
     found = clean_spectra(clean_backend, spectrum, 4)

@@ -212,3 +212,15 @@ def test_json_holds_what_results_hold(tmp_path):
     write_json(tmp_path / "a.json", content)
     back = json.loads((tmp_path / "a.json").read_text())
     assert back == {"a": 3, "b": [1, 2.5], "c": None, "d": "2.0 km", "e": [1, 2], "f": True}
+
+
+def test_text_that_fits_cannot_hold_is_written_as_codes():
+    wcs = WCS(naxis=2)
+    header = image_header(wcs, object_name="W\u00fcrfel\n2", history=["Input: \u4e2d.fits"])
+    assert header["OBJECT"] == "W\\xfcrfel 2"
+    assert header["HISTORY"][0] == "Input: \\u4e2d.fits"
+
+
+def test_output_without_a_name_is_refused():
+    with pytest.raises(OutputError, match="no name"):
+        check_output("")
