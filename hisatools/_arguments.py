@@ -62,7 +62,8 @@ def _fill_extract(verb):
 def _fill_demo(verb):
     _add_output(verb, default="hisa_demo")
     _add_run(verb)
-    verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the model's random numbers")
+    # Seed 1 holds no absorption that is deep, wide, narrow and against bright emission; seed 2 does.
+    verb.add_argument("--seed", type=int, default=2, metavar="N", help="of the model's random numbers")
 
 
 def _fill_simulate(verb):

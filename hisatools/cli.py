@@ -16,7 +16,7 @@ from hisatools.errors import HISAError, HISAWarning, MendWarning
 
 __all__ = ["main"]
 
-DEMO_SHAPE = (64, 224, 224)
+DEMO_SHAPE = (64, 256, 256)
 
 
 def main(argv=None):
@@ -265,11 +265,20 @@ def _score(model, result):
     """Voxel by voxel against the truth, as in the paper's section 3.3."""
     import numpy as np
 
+    from hisatools.features import angular_widths, velocity_widths
+
     truth, accepted = model.mask, result.mask
-    deep = (model.delta_t.value <= -20) & (model.t_unabsorbed.value >= 80)
+    linewidth = velocity_widths(-model.delta_t.value, truth) * model.cube.channel_width.value
+    width = angular_widths(truth) * model.cube.pixel_scale.value
+    detectable = (model.delta_t.value <= -20) & (model.t_unabsorbed.value >= 80)
+    detectable &= (width >= 3) & (linewidth <= 3.5)
     parts = (
         ("of the true absorption (deeper than 0.005 K) was found", truth & accepted, truth),
-        ("of it where dT <= -20 K and T_U >= 80 K", deep & accepted, deep),
+        (
+            "of it where dT <= -20 K, T_U >= 80 K, 3' wide or more, 3.5 km/s or narrower",
+            detectable & accepted,
+            detectable,
+        ),
         ("of what was accepted is true absorption", truth & accepted, accepted),
         (
             "of it where the measured dT <= -20 K",

@@ -71,7 +71,10 @@ def check_quantity(name, value, unit, *, above=0.0, inclusive=False):
         If ``value`` is not a finite scalar within the limit.
     """
     unit = u.Unit(unit)
-    problem = f"{name} needs a unit of {unit}, got {{}}; write for example {name}=2 * u.Unit('{unit}')"
+    problem = (
+        f"{name} needs a unit of {unit}, got {{}}; write for example {name}=2 * u.Unit('{unit}'), "
+        f"or '2 {unit}' on the command line"
+    )
     if not isinstance(value, u.Quantity):
         raise ParameterUnitsError(problem.format(repr(value)))
     try:
