@@ -11,6 +11,7 @@ _HOMES = {
     "HISAExtractor": "hisatools.extraction",
     "HISAResult": "hisatools.results",
     "MaskBit": "hisatools.results",
+    "PerformanceModel": "hisatools.performance",
     "SearchResult": "hisatools.results",
     "ShellParameters": "hisatools.parameters",
     "SpatialParameters": "hisatools.parameters",

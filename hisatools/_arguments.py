@@ -39,23 +39,48 @@ def _fill_extract(verb):
     _add_input(verb)
     _add_output(verb, required=True)
     _add_run(verb)
-    verb.add_argument("--passes", type=int, default=3, metavar="N", help="search passes (default 3)")
-    verb.add_argument("--clean", default="numba", metavar="NAME", help="CLEAN backend (default numba)")
+    _add_search(verb)
     verb.add_argument(
-        "--convolution", default="scipy", metavar="NAME", help="convolution backend (default scipy)"
+        "--performance",
+        metavar="PERF",
+        help="what `hisatools performance` wrote for such a cube: adds true_fraction.fits, and reliability "
+        "and completeness to the catalogue",
+    )
+
+
+def _fill_performance(verb):
+    _add_input(verb, optional=True)
+    verb.add_argument("--output", metavar="FOLDER", help=FOLDER_NOTE, required=True)
+    verb.add_argument(
+        "--resume", action="store_true", help="go on with, or add to, the run that is in the folder"
     )
     verb.add_argument(
-        "--critical-brightness",
-        metavar="T",
-        help="least T_U of accepted absorption, K unless a unit is given (preset cgps: 70)",
+        "--models", type=int, metavar="N", help="cubes to extract (default 8; 4 where a cube is given)"
+    )
+    verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the first of them (default 1)")
+    verb.add_argument(
+        "--shape",
+        type=int,
+        nargs=3,
+        metavar=("NV", "NY", "NX"),
+        help="of model cubes (default 128 512 512, as in the paper)",
     )
     verb.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.NAME=VALUE",
-        help="change any parameter, e.g. --set 'spatial.clean_fwhm=15 arcmin'; "
-        "sections: spectral, spatial, shell, extraction",
+        "--n-pucks",
+        type=int,
+        metavar="N",
+        help="absorption features put into the cube (default: as dense as in the paper's models)",
+    )
+    verb.add_argument(
+        "--noise",
+        choices=("drawn", "own"),
+        help="in the cube, below the scale of the box mean: drawn anew each time (default), or its own",
+    )
+    _add_run(verb)
+    _add_search(verb)
+    verb.set_defaults(
+        interrupted="interrupted; the models that were finished are kept, the same command with --resume "
+        "goes on from them"
     )
 
 
@@ -83,8 +108,12 @@ def _fill_inspect(verb):
     _add_input(verb)
 
 
-def _add_input(verb):
-    verb.add_argument("cube", metavar="CUBE.fits", help="the cube to read")
+def _add_input(verb, *, optional=False):
+    if optional:
+        text = "the cube to put absorption into; without one, model cubes are made"
+        verb.add_argument("cube", metavar="CUBE.fits", nargs="?", help=text)
+    else:
+        verb.add_argument("cube", metavar="CUBE.fits", help="the cube to read")
     verb.add_argument(
         "--preset", default="cgps", metavar="NAME", help="parameters to start from (default cgps)"
     )
@@ -109,6 +138,27 @@ def _add_run(verb):
         "--progress", action="store_true", help="show progress bars also where stderr is no terminal"
     )
     verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def _add_search(verb):
+    verb.add_argument("--passes", type=int, default=3, metavar="N", help="search passes (default 3)")
+    verb.add_argument("--clean", default="numba", metavar="NAME", help="CLEAN backend (default numba)")
+    verb.add_argument(
+        "--convolution", default="scipy", metavar="NAME", help="convolution backend (default scipy)"
+    )
+    verb.add_argument(
+        "--critical-brightness",
+        metavar="T",
+        help="least T_U of accepted absorption, K unless a unit is given (preset cgps: 70)",
+    )
+    verb.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help="change any parameter, e.g. --set 'spatial.clean_fwhm=15 arcmin'; "
+        "sections: spectral, spatial, shell, extraction",
+    )
 
 
 def parameter_sets(preset, changes=None):
@@ -158,7 +208,7 @@ def parameter_changes(arguments):
     Parameters
     ----------
     arguments : argparse.Namespace
-        Of the verb ``extract``.
+        Of the verbs ``extract`` or ``performance``.
 
     Returns
     -------
@@ -219,6 +269,10 @@ def number_with_unit(argument, text, default_unit=None):
 
 VERBS = {
     "extract": ("find the absorption in a cube and write it, with a catalogue", _fill_extract),
+    "performance": (
+        "measure with known absorption what is found, what is real and what drifts",
+        _fill_performance,
+    ),
     "demo": ("extract the absorption of a small model cube and compare with the truth", _fill_demo),
     "simulate": ("write a model cube with known absorption", _fill_simulate),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),

@@ -11,9 +11,13 @@ from astropy.coordinates import BarycentricMeanEcliptic, Galactic, SkyCoord
 from astropy.table import QTable
 from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
+from hisatools.features import angular_widths, velocity_widths
+from hisatools.io.checks import _pixel_sides
+
 __all__ = ["build_catalog", "feature_names", "sky_frame"]
 
 KMS = u.km / u.s
+ROWS_PER_BLOCK = 64
 
 # name: (dtype, unit, description)
 COLUMNS = {
@@ -34,6 +38,13 @@ COLUMNS = {
     "n_voxels": ("int64", None, "Number of voxels"),
     "solid_angle": ("float64", u.arcmin**2, "Sky covered by the feature's sight lines"),
     "velocity_fwhm": ("float64", KMS, "FWHM of the |dT| spectrum summed over the feature's sight lines"),
+    "angular_width_max": (
+        "float64",
+        u.arcmin,
+        "Largest local angular width: diameter of the largest disc that the feature holds in a channel",
+    ),
+    "angular_width_mean": ("float64", u.arcmin, "Mean local angular width of the voxels"),
+    "velocity_width_mean": ("float64", KMS, "Mean over the voxels of the FWHM of the line each belongs to"),
     "delta_t_peak": ("float64", u.K, "dT = T_ON - T_U of the deepest voxel, negative"),
     "delta_t_mean": ("float64", u.K, "Mean dT of the voxels, negative"),
     "t_unabsorbed_mean": ("float64", u.K, "Mean unabsorbed brightness T_U of the voxels"),
@@ -87,10 +98,12 @@ def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, 
 
     Notes
     -----
-    The line width is measured as in the paper's section 3.3.1, on the feature's summed spectrum:
-    the closest half-maximum points on both sides of its peak, interpolated linearly, with 0 beyond
-    the feature. Pixel areas are those at each centroid, so the change of the pixel's area over
-    a wide field is followed. An axis of length 1 has no border for ``edge``.
+    ``velocity_fwhm`` is measured as in the paper's section 3.3.1, but on the feature's summed
+    spectrum: the closest half-maximum points on both sides of its peak, interpolated linearly, with 0
+    beyond the feature. The angular widths and ``velocity_width_mean`` are of the local widths of that
+    section, see `hisatools.features`, in pixels of the size at the centre of the field; one sight
+    line has no angular width (NaN). Pixel areas are those at each centroid, so the change of the
+    pixel's area over a wide field is followed. An axis of length 1 has no border for ``edge``.
 
     Examples
     --------
@@ -115,6 +128,7 @@ def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, 
     columns |= _positions(voxels, wcs)
     columns |= _extents(voxels)
     columns |= _sizes(voxels, wcs, columns)
+    columns |= _local_widths(voxels, delta_t_kelvin, labels > 0, np.mean(_pixel_sides(wcs, labels.shape)))
     columns |= _brightness(voxels, t_unabsorbed_kelvin.ravel()[index])
     columns |= _integrals(voxels, columns)
     columns["first_pass"] = voxels.smallest(first_pass.ravel()[index])
@@ -248,6 +262,25 @@ def _sizes(voxels, wcs, columns):
         "n_voxels": voxels.count,
         "solid_angle": n_sight_lines * pixel_sr * u.sr.to(u.arcmin**2),
         "velocity_fwhm": _velocity_fwhm(voxels, columns["v_min"], columns["v_max"]),
+    }
+
+
+def _local_widths(voxels, delta_t_kelvin, mask, pixel_arcmin):
+    """Widths at every voxel (section 3.3.1), taken together by feature."""
+    # A channel or some rows at a time, so that no further cube is held.
+    if mask[0].size == 1:
+        angular = np.full(voxels.index.size, np.nan)
+    else:
+        angular = np.concatenate([angular_widths(channel[None])[0][channel] for channel in mask])
+    line = np.empty(voxels.index.size, np.float32)
+    for block in range(-(-mask.shape[1] // ROWS_PER_BLOCK)):
+        rows = slice(block * ROWS_PER_BLOCK, (block + 1) * ROWS_PER_BLOCK)
+        depth, inside = np.negative(delta_t_kelvin[:, rows], dtype=np.float32), mask[:, rows]
+        line[voxels.y // ROWS_PER_BLOCK == block] = velocity_widths(depth, inside)[inside]
+    return {
+        "angular_width_max": voxels.largest(angular) * pixel_arcmin,
+        "angular_width_mean": voxels.mean(angular) * pixel_arcmin,
+        "velocity_width_mean": voxels.mean(line) * voxels.channel_width_kms,
     }
 
 

@@ -12,11 +12,23 @@ import warnings
 from functools import partial
 
 from hisatools._arguments import build_parser, number_with_unit, parameter_changes, parameter_sets
+from hisatools._messages import (
+    dimensions,
+    extraction_lines,
+    listing,
+    model_line,
+    reading,
+    region_lines,
+    score_lines,
+    written,
+)
 from hisatools.errors import HISAError, HISAWarning, MendWarning
 
 __all__ = ["main"]
 
 DEMO_SHAPE = (64, 256, 256)
+# Arguments of `performance` that only a cube gives a meaning.
+CUBE_ARGUMENTS = ("velocity_range", "region", "weights", "beam", "unit", "rest_frequency", "n_pucks", "noise")
 
 
 def main(argv=None):
@@ -55,9 +67,12 @@ def _run(arguments):
     except HISAError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing of the result was written", code=130)
+        nothing = "interrupted; nothing of the result was written"
+        return _fail(getattr(arguments, "interrupted", nothing), code=130)
     except MemoryError:
-        return _fail("not enough memory for this cube; cut it with --velocity-range or --region")
+        given = getattr(arguments, "cube", None) is not None
+        cure = "cut it with --velocity-range or --region" if given else "make it smaller (--shape)"
+        return _fail(f"not enough memory for this cube; {cure}")
     except BrokenPipeError:
         # The reader of our output went away, as `head` does. Python would complain once more at exit.
         with contextlib.suppress(OSError, ValueError):
@@ -97,12 +112,15 @@ def _extract(arguments):
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
     _keep_inputs(arguments, folder)
     extractor, workers = _extractor(arguments), _workers(arguments)
+    performance = _read_performance(arguments)
     say = _voice(arguments)
     cube = _read_cube(arguments)
-    say(_reading(cube, arguments.cube))
+    say(reading(cube, arguments.cube))
     result = extractor.run(cube, workers=workers, progress=_progress(arguments))
+    if performance is not None:
+        result = performance.assess(result)
     result.write(folder, overwrite=arguments.overwrite)
-    _report(say, result, folder)
+    say(*extraction_lines(result), written(folder))
 
 
 def _keep_inputs(arguments, folder):
@@ -118,6 +136,48 @@ def _keep_inputs(arguments, folder):
             )
 
 
+def _performance(arguments):
+    from hisatools.performance.report import read_parts, write_report
+
+    _check_performance(arguments)
+    folder = _performance_folder(arguments)
+    _keep_inputs(arguments, folder)
+    settings = {
+        "seed": arguments.seed,
+        "extractor": _extractor(arguments),
+        "workers": _workers(arguments),
+        "folder": folder / "models",
+        "resume": arguments.resume,
+        "progress": _progress(arguments),
+    }
+    say = _voice(arguments)
+    settings["report"] = lambda part: say(model_line(part.models[0]))
+    with _no_empty_folders(folder):
+        performance = (_run_models if arguments.cube is None else _run_injections)(arguments, settings, say)
+    tables = write_report(
+        performance, folder, parts=read_parts(folder / "models", performance.models["seed"])
+    )
+    say(*region_lines(tables["regions"]), written(folder))
+
+
+def _run_models(arguments, settings, say):
+    from hisatools import PerformanceModel
+
+    given = _given(arguments, n_models="models", shape="shape")
+    say("Extracting model cubes, and comparing with their truth")
+    return PerformanceModel.run(**given, **settings)
+
+
+def _run_injections(arguments, settings, say):
+    from hisatools import PerformanceModel
+
+    cube = _read_cube(arguments)
+    say(reading(cube, arguments.cube))
+    given = _given(arguments, n_models="models", n_pucks="n_pucks", noise="noise")
+    say("Extracting it as it is, and then with absorption put in where none was found")
+    return PerformanceModel.inject(cube, **given, **settings)
+
+
 def _demo(arguments):
     from hisatools import HISAExtractor
     from hisatools.io.writing import check_output
@@ -127,14 +187,12 @@ def _demo(arguments):
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
     workers = _workers(arguments)
     model = simulate_cube(ModelParameters().scaled(DEMO_SHAPE), seed=arguments.seed)
-    say(f"Model cube of {_dimensions(model.cube.shape)} with {len(model.pucks)} absorption features made")
+    say(f"Model cube of {dimensions(model.cube.shape)} with {len(model.pucks)} absorption features made")
     model.write(folder / "model", overwrite=arguments.overwrite)
     result = HISAExtractor.preset("cgps").run(model.cube, workers=workers, progress=_progress(arguments))
     result.write(folder / "result", overwrite=arguments.overwrite)
-    _report(say, result, folder / "result")
-    say(f"Wrote the model and its truth to {folder / 'model'}")
-    for line in _score(model, result):
-        say(line)
+    say(*extraction_lines(result), written(folder / "result"))
+    say(f"Wrote the model and its truth to {folder / 'model'}", *score_lines(model, result))
 
 
 def _simulate(arguments):
@@ -144,10 +202,8 @@ def _simulate(arguments):
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
     model = simulate_cube(ModelParameters().scaled(tuple(arguments.shape)), seed=arguments.seed)
     model.write(folder, overwrite=arguments.overwrite)
-    print(
-        f"Wrote a model cube of {_dimensions(model.cube.shape)} with {len(model.pucks)} absorption features"
-    )
-    print(f"and its truth to {folder}: {_listing(folder)}")
+    print(f"Wrote a model cube of {dimensions(model.cube.shape)} with {len(model.pucks)} absorption features")
+    print(f"and its truth to {folder}: {listing(folder)}")
 
 
 def _inspect(arguments):
@@ -172,7 +228,68 @@ def _backends(arguments):
             print(f"{kind:12} {name:12} {state}")
 
 
+# --- performance: before and after ------------------------------------------------------------
+
+
+def _check_performance(arguments):
+    """Say before any computing what would be said late, or not at all."""
+    from hisatools.errors import ParameterError
+    from hisatools.parameters import check_number
+
+    if arguments.cube is None:
+        unfit = [name for name in CUBE_ARGUMENTS if getattr(arguments, name) is not None]
+        cure = "is for a cube that absorption is put into; give CUBE.fits, or leave the option out"
+    else:
+        unfit = ["shape"] if arguments.shape is not None else []
+        cure = "is for model cubes, and a cube is given; leave one of them out"
+    if unfit:
+        raise ParameterError(f"--{unfit[0].replace('_', '-')} {cure}")
+    check_number("seed", arguments.seed, inclusive=True, integer=True)
+    for name, value in _given(arguments, models="models", n_pucks="n_pucks").items():
+        check_number(name, value, integer=True)
+
+
+def _given(arguments, **names):
+    """Those arguments that were given: the others keep the defaults of the function that is called."""
+    values = {name: getattr(arguments, argument) for name, argument in names.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _performance_folder(arguments):
+    """The output folder; one that holds files is for --resume only."""
+    from hisatools.errors import OutputError
+    from hisatools.io.writing import check_output
+
+    folder = check_output(arguments.output, overwrite=True)
+    if not arguments.resume and any(not path.is_dir() for path in folder.rglob("*")):
+        raise OutputError(
+            f"output folder {arguments.output} holds files already; go on with the run that is in it "
+            "(--resume) or choose another output"
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def _no_empty_folders(folder):
+    """Leave no empty folders behind where a run ends before its first model is finished."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty
+            (folder / "models").rmdir()
+            if not existed:
+                folder.rmdir()
+        raise
+
+
 # --- from arguments to objects ----------------------------------------------------------------
+
+
+def _read_performance(arguments):
+    from hisatools import PerformanceModel
+
+    return None if arguments.performance is None else PerformanceModel.read(arguments.performance)
 
 
 def _read_cube(arguments):
@@ -226,75 +343,12 @@ def _progress(arguments):
 
 
 def _voice(arguments):
-    return (lambda line: None) if arguments.quiet else partial(print, flush=True)
-
-
-# --- what is said -----------------------------------------------------------------------------
-
-
-def _dimensions(shape):
-    return f"{shape[0]} channels x {shape[1]} x {shape[2]} pixels"
-
-
-def _reading(cube, path):
-    speeds = cube.velocity.value
-    return f"Read {path}: {_dimensions(cube.shape)}, velocities {speeds[0]:+.1f} to {speeds[-1]:+.1f} km/s"
-
-
-def _report(say, result, folder):
-    """The last lines of an extraction: what was found, remarks, and where it is."""
-    import numpy as np
-
-    for counts in result.meta.get("passes", []):
-        say(f"Pass {counts['pass']}: {counts['accepted']} voxels accepted, {counts['new']} of them new")
-    n_accepted = int(np.count_nonzero(result.mask))
-    n_searched = sum(int(np.count_nonzero(np.isfinite(plane))) for plane in result.delta_t.value)
-    fraction = 100 * n_accepted / max(n_searched, 1)
-    number = f"{len(result.catalog) or 'no'} feature{'s' * (len(result.catalog) != 1)}"
-    say(f"Found {number}: {n_accepted} voxels accepted, {fraction:.3g} % of the cube")
-    for remark in result.meta.get("remarks", []):
-        say(f"Remark: {remark}")
-    say(f"Wrote {folder}: {_listing(folder)}")
-
-
-def _listing(folder):
-    return ", ".join(sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")))
-
-
-def _score(model, result):
-    """Voxel by voxel against the truth, as in the paper's section 3.3."""
-    import numpy as np
-
-    from hisatools.features import angular_widths, velocity_widths
-
-    truth, accepted = model.mask, result.mask
-    linewidth = velocity_widths(-model.delta_t.value, truth) * model.cube.channel_width.value
-    width = angular_widths(truth) * model.cube.pixel_scale.value
-    detectable = (model.delta_t.value <= -20) & (model.t_unabsorbed.value >= 80)
-    detectable &= (width >= 3) & (linewidth <= 3.5)
-    parts = (
-        ("of the true absorption (deeper than 0.005 K) was found", truth & accepted, truth),
-        (
-            "of it where dT <= -20 K, T_U >= 80 K, 3' wide or more, 3.5 km/s or narrower",
-            detectable & accepted,
-            detectable,
-        ),
-        ("of what was accepted is true absorption", truth & accepted, accepted),
-        (
-            "of it where the measured dT <= -20 K",
-            truth & (result.delta_t.value <= -20),
-            result.delta_t.value <= -20,
-        ),
-    )
-    yield f"Against the known truth, {np.count_nonzero(truth)} voxels in {len(model.pucks)} features:"
-    for text, some, every in parts:
-        total = np.count_nonzero(every)
-        share = f"{100 * np.count_nonzero(some) / total:5.1f} %" if total else "   none"
-        yield f"  {share} {text}"
+    return (lambda *lines: None) if arguments.quiet else partial(print, sep="\n", flush=True)
 
 
 VERBS = {
     "extract": _extract,
+    "performance": _performance,
     "demo": _demo,
     "simulate": _simulate,
     "inspect": _inspect,

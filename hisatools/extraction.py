@@ -70,6 +70,25 @@ class HISAExtractor:
             n_passes=n_passes,
         )
 
+    def settings(self):
+        """Parameters, strategies and backends as a dict that JSON can hold."""
+        parameters = {
+            "spectral": self.spectral.parameters,
+            "spatial": self.spatial.parameters,
+            "shell": self.unabsorbed.parameters,
+            "extraction": self.parameters,
+        }
+        return {
+            "parameters": {name: values.to_dict() for name, values in parameters.items()}
+            | {"n_passes": self.n_passes},
+            "strategies": {"unabsorbed": self.unabsorbed.strategy},
+            "backends": {
+                "clean": self.spectral.clean_name,
+                "clean (spatial)": self.spatial.clean_name,
+                "convolution": self.spatial.convolution_name,
+            },
+        }
+
     def run(self, cube, *, workers=1, progress=False):
         """Extract the absorption of a cube.
 
@@ -158,22 +177,41 @@ class _Extraction:
         with self._timed("spectral search"):
             found = self.extractor.spectral.search(self.searched, noise=self.spectral_noise, **self.how)
             self.flags |= found.mask * np.uint8(MaskBit.SPECTRAL)
-        if self.spatial_noise is not None:
-            with self._timed("spatial search"):
-                found = self.extractor.spatial.search(
-                    self.searched, noise=self.spatial_noise, fitted=self.fitted, **self.how
-                )
-                self.flags |= found.mask * np.uint8(MaskBit.SPATIAL)
         del found
-        with self._timed("unabsorbed emission"):
-            estimate = self.extractor.unabsorbed.estimate(self.cube, self.flags > 0, **self.how)
-        with self._timed("filters"):
-            self.accepted = self._accept(estimate)
+        self._search_maps()
+        estimate = self._estimate()
+        if number == 1 and self.spatial_noise is not None and self.accepted.any():
+            # U has sunk into what is as large as the CLEAN kernel: once more, now that it is known.
+            self.fitted = self._filled(self._known_absorption(), estimate)
+            self._search_maps()
+            estimate = self._estimate()
         self._record(number)
         self.searched = self._filled(self.accepted, estimate)
         self.fitted = self._filled(self._known_absorption(), estimate)
         unchanged = np.array_equal(flags, self.flags) and np.array_equal(accepted, self.accepted)
         return self.accepted.any() and not unchanged
+
+    def _search_maps(self):
+        """Flag what the spatial search finds in the cube, with U fitted to what is left of it.
+
+        In every pass it is the cube itself that is searched: filled in, the neighbours of a voxel that
+        is not yet found would raise the mean S that it is judged by.
+        """
+        if self.spatial_noise is None:
+            return
+        with self._timed("spatial search"):
+            found = self.extractor.spatial.search(
+                self.cube, noise=self.spatial_noise, fitted=self.fitted, **self.how
+            )
+            self.flags |= found.mask * np.uint8(MaskBit.SPATIAL)
+
+    def _estimate(self):
+        """T_U across the union of all flags, and what is accepted with it."""
+        with self._timed("unabsorbed emission"):
+            estimate = self.extractor.unabsorbed.estimate(self.cube, self.flags > 0, **self.how)
+        with self._timed("filters"):
+            self.accepted = self._accept(estimate)
+        return estimate
 
     def _filled(self, mask, estimate):
         """The cube with T_U in place of the absorption of a mask."""
@@ -263,24 +301,11 @@ class _Extraction:
         )
 
     def _provenance(self):
-        extractor, cube = self.extractor, self.cube
-        parameters = {
-            "spectral": extractor.spectral.parameters,
-            "spatial": extractor.spatial.parameters,
-            "shell": extractor.unabsorbed.parameters,
-            "extraction": extractor.parameters,
-        }
+        cube = self.cube
         return {
             "hisatools": version("hisatools"),
             "versions": {name: version(name) for name in RECORDED_PACKAGES},
-            "parameters": {name: values.to_dict() for name, values in parameters.items()}
-            | {"n_passes": extractor.n_passes},
-            "strategies": {"unabsorbed": extractor.unabsorbed.strategy},
-            "backends": {
-                "clean": extractor.spectral.clean_name,
-                "clean (spatial)": extractor.spatial.clean_name,
-                "convolution": extractor.spatial.convolution_name,
-            },
+            **self.extractor.settings(),
             "input": {name: value for name, value in cube.meta.items() if name != "mends"},
             "mends": list(cube.mends),
             "timings": self.timings,

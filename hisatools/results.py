@@ -4,6 +4,7 @@ import json
 import warnings
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import cached_property
 from pathlib import Path
 
 import astropy.units as u
@@ -15,12 +16,15 @@ from astropy.wcs import WCS, FITSFixedWarning
 from radio_beam import Beam
 
 from hisatools.errors import HISAWarning, InputError, ParameterError
+from hisatools.features import angular_widths, velocity_widths
+from hisatools.io.checks import check_sky
 from hisatools.io.writing import image_header, write_image, write_json, writing_folder
 
 __all__ = ["HISAResult", "MaskBit", "SearchResult", "StopReason", "UnabsorbedResult"]
 
 IMAGE_FILES = ("delta_t.fits", "t_unabsorbed.fits", "mask.fits", "labels.fits", "first_pass.fits")
 RESULT_FILES = (*IMAGE_FILES, "catalog.ecsv", "provenance.json", "summary.png")
+TRUE_FRACTION_FILE = "true_fraction.fits"
 BRIGHTNESS = ("delta_t", "t_unabsorbed", "t_on")
 MASK_COMMENTS = (
     "spectral, spatial: suspected by that search, in any pass",
@@ -120,6 +124,9 @@ class HISAResult:
     beam : `~radio_beam.Beam` or None
     meta : dict
         Provenance; JSON can hold it.
+    true_fraction : `~numpy.ndarray` of float32, same shape, or None
+        The likelihood that an accepted voxel is real absorption, NaN elsewhere and where it is not
+        known; set by `hisatools.PerformanceModel.assess`.
     """
 
     delta_t: u.Quantity
@@ -131,6 +138,7 @@ class HISAResult:
     wcs: WCS
     beam: object = None
     meta: dict = field(default_factory=dict)
+    true_fraction: np.ndarray | None = None
 
     @property
     def mask(self):
@@ -153,6 +161,33 @@ class HISAResult:
         axis = self.wcs.sub([3])
         (value,) = axis.wcs_pix2world(np.arange(self.flags.shape[0], dtype=float), 0)
         return (value * axis.wcs.cunit[0]).to(u.km / u.s)
+
+    @property
+    def channel_width(self):
+        """Width of a channel; positive scalar Quantity, km/s."""
+        return abs(float(self.wcs.wcs.cdelt[2])) * u.Unit(self.wcs.wcs.cunit[2]).to(u.km / u.s) * u.km / u.s
+
+    @property
+    def pixel_scale(self):
+        """Side of a pixel on the sky at the centre of the field; scalar Quantity, arcmin."""
+        return check_sky(self.wcs, self.flags.shape, "the result")
+
+    @cached_property
+    def angular_width(self):
+        """Local angular width of the absorption (section 3.3.1); Quantity, arcmin, 0 elsewhere.
+
+        See `hisatools.features.angular_widths`.
+        """
+        return angular_widths(self.mask) * self.pixel_scale.astype(np.float32)
+
+    @cached_property
+    def velocity_width(self):
+        """FWHM of the absorption line at each voxel (section 3.3.1); Quantity, km/s, 0 elsewhere.
+
+        See `hisatools.features.velocity_widths`.
+        """
+        depth_kelvin = -self.delta_t.to_value(u.K)
+        return velocity_widths(depth_kelvin, self.mask) * self.channel_width.astype(np.float32)
 
     def spectral_cube(self, name):
         """One of the brightness cubes, for everything that takes a SpectralCube.
@@ -190,7 +225,8 @@ class HISAResult:
         """Write everything to a folder, completely or not at all.
 
         The files are ``delta_t.fits`` and ``t_unabsorbed.fits`` (K), ``mask.fits`` (`MaskBit`),
-        ``labels.fits``, ``first_pass.fits``, ``catalog.ecsv``, ``provenance.json`` and ``summary.png``.
+        ``labels.fits``, ``first_pass.fits``, ``catalog.ecsv``, ``provenance.json`` and ``summary.png``;
+        ``true_fraction.fits`` if that is known.
 
         Parameters
         ----------
@@ -214,7 +250,7 @@ class HISAResult:
         HISAWarning
             If the picture cannot be drawn; the other files are written nevertheless.
         """
-        with writing_folder(folder, names=RESULT_FILES, overwrite=overwrite) as part:
+        with writing_folder(folder, names=(*RESULT_FILES, TRUE_FRACTION_FILE), overwrite=overwrite) as part:
             for name, (image, unit, comments) in self._images().items():
                 write_image(part / name, image, self._header(unit, comments))
             self.catalog.write(part / "catalog.ecsv")
@@ -242,7 +278,8 @@ class HISAResult:
             If a file is missing or damaged, or if the files are not of one result.
         """
         folder = Path(folder).expanduser()
-        images = {name: _read_image(folder / name) for name in IMAGE_FILES}
+        names = [*IMAGE_FILES, *([TRUE_FRACTION_FILE] if (folder / TRUE_FRACTION_FILE).exists() else [])]
+        images = {name: _read_image(folder / name) for name in names}
         shapes = {image.shape for image, _ in images.values()}
         if len(shapes) > 1:
             raise InputError(f"the images in {folder} have different shapes; extract once more")
@@ -260,6 +297,7 @@ class HISAResult:
             meta=_read_with(
                 lambda path: json.loads(path.read_text(encoding="utf-8")), folder / "provenance.json"
             ),
+            true_fraction=data.get("true_fraction"),
         )
 
     def plot_channel(self, velocity=None, *, ax=None, what="delta_t"):
@@ -287,7 +325,7 @@ class HISAResult:
     def _images(self):
         """File name: (array, unit, comments)."""
         bits = [f"{bit.value} {bit.name.lower()}" for bit in MaskBit]
-        return {
+        images = {
             "delta_t.fits": (
                 self.delta_t.to_value(u.K),
                 u.K,
@@ -306,6 +344,10 @@ class HISAResult:
                 ["Pass in which first accepted, 0 where not accepted"],
             ),
         }
+        if self.true_fraction is not None:
+            comments = ["Likelihood that an accepted voxel is real; NaN elsewhere and where not known"]
+            images[TRUE_FRACTION_FILE] = (self.true_fraction, None, comments)
+        return images
 
     def _header(self, unit, comments):
         source = self.meta.get("input", {}).get("path")

@@ -31,6 +31,8 @@ COMPONENT_WIDTH_ARCMIN = (20.0, 120.0)
 COMPONENT_LINEWIDTH_KMS = (8.0, 20.0)
 COMPONENT_KELVIN = (1.0, 20.0)
 MAX_PLACEMENTS = 20_000
+# In a real cube a puck of the largest kind may have no room at all.
+CROWDED_PLACEMENTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,16 @@ class ModelCube:
     parameters: ModelParameters
 
     @property
+    def pixel_scale(self):
+        """Side of a pixel; scalar Quantity, arcmin."""
+        return self.cube.pixel_scale
+
+    @property
+    def channel_width(self):
+        """Width of a channel; scalar Quantity, km/s."""
+        return self.cube.channel_width
+
+    @property
     def mask(self):
         """True where the absorption put in is deeper than 0.005 K (section 3.2.1)."""
         return self.delta_t.value < -TRUTH_LEVEL_KELVIN
@@ -160,7 +172,7 @@ def simulate_cube(parameters=None, *, seed):
     streams = np.random.SeedSequence(seed).spawn(3)
     emission_rng, puck_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     emission = _emission(parameters, emission_rng)
-    absorption, pucks = _absorption(parameters, puck_rng)
+    absorption, pucks = put_pucks(parameters, puck_rng)
     observed = emission + absorption
     observed += _noise(parameters, noise_rng)
     meta = {"object": f"hisatools model, seed {seed}"}
@@ -235,8 +247,29 @@ def _gaussians(size, centre, fwhm):
     return np.exp(-0.5 * offset**2).astype(np.float32)
 
 
-def _absorption(parameters, rng):
-    """The pucks: no two closer than one voxel at 0.005 K (section 3.2.1)."""
+def put_pucks(parameters, rng, occupied=None):
+    """Place pucks at random, no two closer than one voxel at 0.005 K (section 3.2.1).
+
+    Parameters
+    ----------
+    parameters : `ModelParameters`
+    rng : `~numpy.random.Generator`
+    occupied : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x), optional
+        Voxels where no puck may be; changed in place. With it, pucks that find no room are left out;
+        without it they are an error.
+
+    Returns
+    -------
+    absorption_kelvin : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+        0 or negative.
+    pucks : `~astropy.table.QTable`
+        Position, width, linewidth and depth of each puck.
+
+    Raises
+    ------
+    ParameterError
+        If a puck finds no room.
+    """
     n = parameters.n_pucks
     drawn = {
         "width": _power_law(rng, *PUCK_WIDTH_ARCMIN, 2, n),
@@ -247,11 +280,25 @@ def _absorption(parameters, rng):
     order = np.argsort(-(drawn["width"] ** 2) * drawn["linewidth"], kind="stable")
     drawn = {name: values[order] for name, values in drawn.items()}
     absorption = np.zeros(parameters.shape, np.float32)
-    occupied = np.zeros(parameters.shape, bool)
-    centres = [
-        _place(absorption, occupied, rng, puck, parameters) for puck in zip(*drawn.values(), strict=True)
-    ]
-    return absorption, _puck_table(centres, drawn)
+    crowded = occupied is not None
+    occupied = np.zeros(parameters.shape, bool) if occupied is None else occupied
+    centres = []
+    for puck in zip(*drawn.values(), strict=True):
+        centre = _place(
+            absorption, occupied, rng, puck, parameters, CROWDED_PLACEMENTS if crowded else MAX_PLACEMENTS
+        )
+        if centre is None and not crowded:
+            raise ParameterError(
+                f"n_pucks={n} do not fit without overlap: no room for one of {puck[0]:.1f} arcmin and "
+                f"{puck[1]:.1f} km/s in shape={parameters.shape}; ask for fewer pucks or a larger shape"
+            )
+        centres.append(centre)
+    placed = np.array([centre is not None for centre in centres], bool)
+    pucks = _puck_table(
+        [centre for centre in centres if centre is not None],
+        {name: values[placed] for name, values in drawn.items()},
+    )
+    return absorption, pucks
 
 
 def _puck_table(centres, drawn):
@@ -268,10 +315,10 @@ def _puck_table(centres, drawn):
     )
 
 
-def _place(absorption, occupied, rng, puck, parameters):
-    """Put one puck where there is room; returns its centre (v, y, x) in pixels."""
+def _place(absorption, occupied, rng, puck, parameters, n_tries):
+    """Put one puck where there is room; returns its centre (v, y, x) in pixels, None if there is none."""
     shape = np.array(parameters.shape)
-    for _ in range(MAX_PLACEMENTS):
+    for _ in range(n_tries):
         centre = rng.random(3) * shape - 0.5
         box, values = _puck_values(centre, puck, parameters)
         body = values > TRUTH_LEVEL_KELVIN
@@ -279,11 +326,7 @@ def _place(absorption, occupied, rng, puck, parameters):
             absorption[box] -= values
             _occupy(occupied, box, body)
             return centre
-    width, linewidth, _ = puck
-    raise ParameterError(
-        f"n_pucks={parameters.n_pucks} do not fit without overlap: no room for one of {width:.1f} arcmin "
-        f"and {linewidth:.1f} km/s in shape={parameters.shape}; ask for fewer pucks or a larger shape"
-    )
+    return None
 
 
 def _puck_values(centre, puck, parameters):
@@ -336,12 +379,32 @@ def _occupy(occupied, box, body):
 
 def _noise(parameters, rng):
     """Gaussian noise correlated over the beam and in velocity, of the stated rms (section 3.2.2)."""
-    noise = rng.standard_normal(parameters.shape, dtype=np.float32)
     pixel, channel = _steps(parameters)
-    beam = parameters.beam_fwhm.to_value(u.arcmin) / pixel
-    line = parameters.noise_linewidth.to_value(u.km / u.s) / channel
-    for axis, fwhm in enumerate((line, beam, beam)):
-        if parameters.shape[axis] > 1:
+    beam_pix = parameters.beam_fwhm.to_value(u.arcmin) / pixel
+    line_chan = parameters.noise_linewidth.to_value(u.km / u.s) / channel
+    noise = correlated_noise(parameters.shape, beam_pix, line_chan, rng)
+    noise *= parameters.noise.to_value(u.K)
+    return noise
+
+
+def correlated_noise(shape, beam_pix, line_chan, rng):
+    """White noise convolved with a beam and a line profile, of rms 1.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (n_v, n_y, n_x).
+    beam_pix, line_chan : float
+        FWHM of the two Gaussians, in pixels and channels; 0 for none.
+    rng : `~numpy.random.Generator`
+
+    Returns
+    -------
+    `~numpy.ndarray` of float32, shape ``shape``
+    """
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    for axis, fwhm in enumerate((line_chan, beam_pix, beam_pix)):
+        if shape[axis] > 1 and fwhm > 0:
             noise = gaussian_filter1d(noise, fwhm * gaussian_fwhm_to_sigma, axis=axis, mode="wrap")
-    noise *= parameters.noise.to_value(u.K) / noise.std()
+    noise /= noise.std()
     return noise

@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from radio_beam import Beam
 from scipy import ndimage
 
-from hisatools.catalog import build_catalog, feature_names
+from hisatools.catalog import ROWS_PER_BLOCK, build_catalog, feature_names
+from hisatools.features import angular_widths, velocity_widths
 
 KMS = u.km / u.s
 STEP = 0.82446  # km/s
@@ -278,3 +279,39 @@ def test_labels_without_absorption_are_refused(value):
     labels[1, 1, 1] = 1
     with pytest.raises(ValueError, match="every label needs a voxel with dT other than 0"):
         measure(delta_t, labels=labels)
+
+
+# --- local widths -----------------------------------------------------------------------------
+
+
+def test_local_widths_of_a_box_are_as_by_hand():
+    delta_t = np.zeros((6, 9, 9), np.float32)
+    delta_t[2:4, 2:7, 2:7] = -20  # 5 x 5 pixels, 2 channels
+    delta_t[2, 4, 7] = -20  # a pixel at its side, one channel
+    (row,) = measure(delta_t)
+    # From the centre of the square it is 3 pixels to the nearest one outside.
+    mask = delta_t < 0
+    widths = angular_widths(mask)[mask] * 60 * PIXEL
+    assert_allclose(row["angular_width_max"].to_value(u.arcmin), 6 * 60 * PIXEL, rtol=1e-6)
+    assert_allclose(row["angular_width_mean"].to_value(u.arcmin), widths.mean(), rtol=1e-6)
+    assert_allclose(row["velocity_width_mean"].to_value(KMS), (50 * 2 + 1) / 51 * STEP, rtol=1e-6)
+
+
+def test_local_widths_are_those_of_each_features_voxels():
+    delta_t, labels, first_pass = several_features()
+    delta_t, labels, first_pass = (np.tile(cube, (1, 5, 1)) for cube in (delta_t, labels, first_pass))
+    assert delta_t.shape[1] > ROWS_PER_BLOCK
+    labels, _ = ndimage.label(labels > 0)
+    catalog = measure(delta_t, labels=labels.astype(np.int32), first_pass=first_pass)
+    angular = angular_widths(labels > 0) * 60 * PIXEL
+    velocity = velocity_widths(-delta_t, labels > 0) * STEP
+    index = catalog["id"]
+    assert_allclose(catalog["angular_width_max"].value, ndimage.maximum(angular, labels, index), rtol=1e-5)
+    assert_allclose(catalog["angular_width_mean"].value, ndimage.mean(angular, labels, index), rtol=1e-5)
+    assert_allclose(catalog["velocity_width_mean"].value, ndimage.mean(velocity, labels, index), rtol=1e-5)
+
+
+def test_one_sight_line_has_no_angular_width():
+    (row,) = measure(spectrum_feature([10, 20, 10])[:, 1:2, 1:2])
+    assert np.isnan(row["angular_width_max"]) and np.isnan(row["angular_width_mean"])
+    assert_allclose(row["velocity_width_mean"].to_value(KMS), 2 * STEP)

@@ -1,7 +1,9 @@
 """The command: exit codes, one line for each fault, and nothing half-written."""
 
+import json
 import os
 import warnings
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -9,10 +11,12 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from hisatools import HISAExtractor, HISAResult
+from hisatools import HISACube, HISAExtractor, HISAResult, PerformanceModel
 from hisatools.catalog import build_catalog
 from hisatools.cli import main
 from hisatools.errors import HISAWarning
+from hisatools.performance import Truth
+from hisatools.performance.report import FIGURES, REPORT_FILES
 from hisatools.results import RESULT_FILES
 
 
@@ -66,6 +70,7 @@ def fake_result(cube, *, absorbed):
         wcs=cube.wcs,
         beam=cube.beam,
         meta={
+            "parameters": {"n_passes": 3},
             "passes": [{"pass": 1, "accepted": 2 * absorbed, "new": 2 * absorbed}],
             "remarks": [] if absorbed else ["too faint everywhere"],
         },
@@ -182,6 +187,76 @@ def test_input_that_is_absent(tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
+# --- extract with a performance model ---------------------------------------------------------
+
+
+@pytest.fixture
+def known_sky(cube_file, tmp_path):
+    """Where a performance model lies that has seen just what `fake_result` finds, and half of it real."""
+    found = fake_result(HISACube.read(cube_file), absorbed=True)
+    delta_t = found.delta_t.copy()
+    delta_t[3] = 0 * u.K
+    truth = Truth(delta_t, found.t_unabsorbed, found.pixel_scale, found.channel_width)
+    return PerformanceModel.from_pairs([(truth, found)]).write(tmp_path / "histograms.fits")
+
+
+def extract_with(performance, cube_file, out):
+    return main(["extract", str(cube_file), "--output", str(out), "--performance", str(performance)])
+
+
+def test_a_performance_model_says_how_likely_the_result_is(cube_file, known_sky, quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert extract_with(tmp_path, cube_file, out) == 0  # the folder will do
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "Assessed 100 % of the accepted voxels; " in said.out
+    result = HISAResult.read(out)
+    likely = PerformanceModel.read(known_sky).true_fraction_at(result)
+    assert 0 < np.nanmin(likely) < np.nanmax(likely) < 1
+    np.testing.assert_array_equal(result.true_fraction, likely)
+    assert result.catalog["reliability"][0] == pytest.approx(np.nanmean(likely))
+    assert result.catalog["assessed"][0] == 1
+    assert json.loads((out / "provenance.json").read_text())["performance"] == {
+        "kind": "pairs",
+        "n_models": 1,
+    }
+
+
+def test_a_performance_model_of_another_extraction_is_a_warning(
+    cube_file, known_sky, quick, tmp_path, capsys
+):
+    performance = PerformanceModel.read(known_sky)
+    other = replace(performance, meta={"extractor": {"parameters": {"n_passes": 2}}})
+    assert extract_with(other.write(known_sky, overwrite=True), cube_file, tmp_path / "out") == 0
+    message = "hisatools: warning: the performance model is of another extraction (n_passes 2 instead of 3)"
+    assert message in capsys.readouterr().err
+
+
+def test_few_assessed_voxels_are_a_warning(cube_file, known_sky, quick, tmp_path, capsys, monkeypatch):
+    def elsewhere(cube, *, absorbed):
+        result = fake_result(cube, absorbed=absorbed)
+        return replace(result, t_unabsorbed=result.t_unabsorbed + 60 * u.K)
+
+    monkeypatch.setattr(
+        HISAExtractor, "run", lambda _, cube, **__: elsewhere(cube, absorbed=quick.get("absorbed", True))
+    )
+    assert extract_with(known_sky, cube_file, tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "warning: only 0 % of the accepted voxels are like voxels of the performance model" in said.err
+    assert "Assessed 0 % of the accepted voxels\n" in said.out
+    quick["absorbed"] = False
+    assert extract_with(known_sky, cube_file, tmp_path / "nothing") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bad_performance_model_is_said_before_the_search(cube_file, quick, tmp_path, capsys):
+    assert extract_with(tmp_path / "no", cube_file, tmp_path / "out") == 1
+    assert "no: no such file; write one with `hisatools performance`" in one_error(capsys)
+    assert extract_with(cube_file, cube_file, tmp_path / "out") == 1
+    assert "cube.fits: not a performance model" in one_error(capsys)
+    assert not quick
+
+
 # --- what goes wrong on the way ---------------------------------------------------------------
 
 
@@ -250,6 +325,204 @@ def test_wrong_usage_is_code_2(arguments, capsys):
 def test_help_is_code_0(arguments, capsys):
     assert main(arguments.split()) == 0
     assert "hisatools" in capsys.readouterr().out
+
+
+# --- performance ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Replace the runs and the figures; returns what the runs were called with."""
+    calls = {}
+    truth = Truth(
+        np.full((3, 4, 4), -30.0) * u.K, np.full((3, 4, 4), 90.0) * u.K, 1 * u.arcmin, 1 * u.km / u.s
+    )
+
+    def run(*cubes, folder, seed, n_models=2, **settings):
+        calls.update(settings, cubes=cubes, folder=folder, seed=seed, n_models=n_models)
+        folder.mkdir(parents=True, exist_ok=True)
+        if "error" in calls:
+            raise calls["error"]
+        parts = []
+        for number in range(seed, seed + n_models):
+            part = PerformanceModel.from_pairs([(truth, truth)])
+            part.models["seed"] = number
+            part.write(folder / f"seed_{number:05d}.fits", overwrite=True)
+            parts.append(part)
+            settings["report"](part)
+        if "late_error" in calls:
+            raise calls["late_error"]
+        return PerformanceModel.merge(parts)
+
+    def write_figures(_, folder):
+        for name in FIGURES[:-1]:
+            (folder / f"{name}.png").write_bytes(b"picture")
+
+    monkeypatch.setattr(PerformanceModel, "run", run)
+    monkeypatch.setattr(PerformanceModel, "inject", run)
+    monkeypatch.setattr("hisatools.performance.figures.write_figures", write_figures)
+    return calls
+
+
+def names_in(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+ALL_OUTPUT = {"models", *REPORT_FILES}
+
+
+def test_performance_writes_numbers_and_figures_and_says_what_they_are(measured, tmp_path, capsys):
+    out = tmp_path / "perf"
+    assert main(["performance", "--output", str(out)]) == 0
+    assert names_in(out) == ALL_OUTPUT
+    assert names_in(out / "models") == {"seed_00001.fits", "seed_00002.fits"}
+    assert PerformanceModel.read(out).throughput.value.max() == 1
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "Seed 2: 48 voxels put in, 48 of them found; 48 accepted, 100 % of them true; 0 s" in said.out
+    (line,) = [line for line in said.out.splitlines() if "throughput_max" in line]
+    assert line.split()[:2] + line.split()[4:7] == ["3.4.3", "1", ">=", "0.95", "yes"]
+    assert said.out.splitlines()[-1] == f"Wrote {out}: {', '.join(sorted(ALL_OUTPUT))}"
+
+
+def test_one_model_has_no_others_to_be_judged_by(measured, tmp_path, capsys):
+    out = tmp_path / "perf"
+    assert main(["performance", "--output", str(out), "--models", "1", "--quiet"]) == 0
+    assert ALL_OUTPUT - names_in(out) == {"calibration.ecsv", "calibration.png"}
+    assert capsys.readouterr().out == ""
+
+
+def test_options_reach_the_models(measured, tmp_path):
+    out = tmp_path / "perf"
+    options = "--models 3 --seed 7 --shape 48 208 208 --workers 3 --progress --passes 2 --clean reference"
+    assert main(["performance", "--output", str(out), *options.split(), "--critical-brightness", "50"]) == 0
+    assert (measured["n_models"], measured["seed"], measured["shape"]) == (3, 7, [48, 208, 208])
+    assert (measured["workers"], measured["progress"], measured["resume"]) == (3, True, False)
+    assert (measured["cubes"], measured["folder"]) == ((), out / "models")
+    extractor = measured["extractor"]
+    assert (extractor.n_passes, extractor.spectral.clean_name) == (2, "reference")
+    assert extractor.parameters.critical_brightness == 50 * u.K
+
+
+def test_options_reach_the_injection(cube_file, measured, tmp_path, capsys):
+    options = "--n-pucks 9 --noise own --velocity-range -50.5 -30 --set extraction.min_weight=0.5"
+    command = ["performance", str(cube_file), "--output", str(tmp_path / "perf"), *options.split()]
+    assert main(command) == 0
+    assert (measured["n_pucks"], measured["noise"]) == (9, "own")
+    (cube,) = measured["cubes"]
+    np.testing.assert_allclose(cube.velocity.value[[0, -1]], [-50, -30])
+    assert measured["extractor"].parameters.min_weight == 0.5
+    assert f"Read {cube_file}: 21 channels" in capsys.readouterr().out
+
+
+def test_what_is_not_asked_for_is_left_to_the_defaults_of_the_run(cube_file, measured, tmp_path):
+    assert main(["performance", "--output", str(tmp_path / "models")]) == 0
+    assert not {"shape", "n_pucks", "noise"} & measured.keys()
+    assert main(["performance", str(cube_file), "--output", str(tmp_path / "cube")]) == 0
+    assert not {"shape", "n_pucks", "noise"} & measured.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--noise own", "--noise is for a cube that absorption is put into; give CUBE.fits, or leave"),
+        ("--n-pucks 5", "--n-pucks is for a cube that absorption is put into"),
+        ("--velocity-range -50 3", "--velocity-range is for a cube"),
+        ("--region field.reg", "--region is for a cube"),
+        ("CUBE --shape 48 208 208", "--shape is for model cubes, and a cube is given"),
+        ("CUBE --n-pucks 0", "n_pucks must be finite and above 0, got 0"),
+        ("--models 0", "models must be finite and above 0, got 0"),
+        ("--seed -1", "seed must be finite and at least 0, got -1"),
+        ("--workers 0", "workers must be finite and above 0, got 0"),
+        ("--passes 0", "n_passes must be a whole number from 1 to 255, got 0"),
+        ("--preset nope", "unknown preset 'nope'; known presets: cgps"),
+        ("no.fits", "no.fits: no such file"),
+    ],
+)
+def test_bad_argument_of_a_performance_run_is_one_line(
+    arguments, message, cube_file, measured, tmp_path, capsys
+):
+    given = [str(cube_file) if word == "CUBE" else word for word in arguments.split()]
+    assert main(["performance", *given, "--output", str(tmp_path / "perf"), "--quiet"]) == 1
+    assert message in one_error(capsys)
+    assert not measured
+    assert names_in(tmp_path) == {"cube.fits"}
+
+
+def test_an_older_run_is_gone_on_with_only_on_demand(measured, tmp_path, capsys):
+    out = tmp_path / "perf"
+    command = ["performance", "--output", str(out), "--quiet"]
+    assert main(command) == 0
+    (out / "notes.txt").write_text("mine")
+    measured.clear()
+    assert main(command) == 1
+    assert "holds files already; go on with the run that is in it (--resume) or" in one_error(capsys)
+    assert not measured, "no model must have been made"
+    assert main([*command, "--resume", "--models", "1"]) == 0
+    assert measured["resume"] is True
+    assert names_in(out) == ALL_OUTPUT - {"calibration.ecsv", "calibration.png"} | {"notes.txt"}
+
+
+def test_an_interrupted_run_keeps_its_models_and_says_so(measured, tmp_path, capsys):
+    out = tmp_path / "perf"
+    measured["late_error"] = KeyboardInterrupt()
+    assert main(["performance", "--output", str(out), "--quiet"]) == 130
+    assert "interrupted; the models that were finished are kept, the same command with --resume" in one_error(
+        capsys
+    )
+    assert names_in(out) == {"models"}
+    assert len(names_in(out / "models")) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (MemoryError(), 1), (ValueError("odd"), 1)]
+)
+def test_a_run_that_ends_before_its_first_model_leaves_no_folder(error, code, measured, tmp_path):
+    measured["error"] = error
+    assert main(["performance", "--output", str(tmp_path / "perf"), "--quiet"]) == code
+    assert measured["folder"] == tmp_path / "perf" / "models"
+    assert not any(tmp_path.iterdir())
+
+
+def test_numbers_and_figures_appear_together_or_not_at_all(measured, tmp_path, capsys, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hisatools.performance.figures.write_figures", full_disk)
+    out = tmp_path / "perf"
+    assert main(["performance", "--output", str(out), "--quiet"]) == 1
+    assert "cannot write" in (message := one_error(capsys)) and "No space left" in message
+    assert names_in(out) == {"models"}
+
+
+def test_a_figure_that_fails_does_not_cost_the_numbers(measured, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hisatools.performance.figures.write_figures", lambda *_: 1 / 0)
+    out = tmp_path / "perf"
+    assert main(["performance", "--output", str(out), "--quiet"]) == 0
+    assert "warning: not all figures could be drawn (ZeroDivisionError:" in capsys.readouterr().err
+    assert names_in(out) == {"models", *(name for name in REPORT_FILES if not name.endswith(".png"))}
+
+
+def test_an_input_in_the_output_folder_is_left_alone(cube_file, measured, capsys):
+    command = ["performance", str(cube_file), "--output", str(cube_file.parent), "--resume"]
+    assert main(command) == 1
+    assert "the input lies in the output folder" in one_error(capsys)
+    assert not measured
+
+
+def test_a_small_run_measures_what_is_really_found(tmp_path, capsys, monkeypatch):
+    # Figures are drawn, but not put into pixels.
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda _, path, **__: path.write_bytes(b"picture")
+    )
+    out = tmp_path / "perf"
+    command = "performance --shape 32 72 72 --passes 1 --models 1 --seed 101 --output"
+    assert main([*command.split(), str(out)]) == 0
+    assert ALL_OUTPUT - names_in(out) == {"calibration.ecsv", "calibration.png"}
+    performance = PerformanceModel.read(out)
+    assert performance.models["n_out_true"][0] > 100
+    assert f"Seed 101: {performance.models['n_in_all'][0]} voxels put in" in capsys.readouterr().out
+    assert PerformanceModel.read(out / "models" / "seed_00101.fits").meta == performance.meta
 
 
 # --- the other verbs --------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A result survives its files, and files appear completely or not at all."""
 
 import json
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -12,6 +13,7 @@ from radio_beam import Beam
 
 from hisatools.catalog import build_catalog
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
+from hisatools.features import angular_widths, velocity_widths
 from hisatools.results import RESULT_FILES, HISAResult, MaskBit
 
 
@@ -223,3 +225,75 @@ def test_spectral_cube_has_values_axes_and_beam(name):
 def test_unknown_cube_lists_the_known_ones():
     with pytest.raises(ParameterError, match="unknown cube 'flags'; known: delta_t, t_unabsorbed, t_on"):
         make_result().spectral_cube("flags")
+
+
+# --- widths -----------------------------------------------------------------------------------
+
+
+def test_scales_are_those_of_the_axes():
+    result = make_result()
+    assert result.channel_width.to_value(u.km / u.s) == pytest.approx(0.82446)
+    assert result.channel_width.unit == u.km / u.s
+    # At b = 1 deg pixels are narrower along longitude, by 0.015 %.
+    assert result.pixel_scale.to_value(u.arcmin) == pytest.approx(0.3, rel=1e-3)
+    assert result.pixel_scale.unit == u.arcmin
+
+
+@pytest.mark.parametrize(("unit", "step"), [("km/s", -0.82446), ("m/s", 824.46), ("km/s", 0.82446)])
+def test_channel_width_is_positive_and_in_km_per_second(unit, step):
+    result = make_result()
+    wcs = result.wcs.deepcopy()
+    wcs.wcs.cunit, wcs.wcs.cdelt = ["deg", "deg", unit], [-0.005, 0.005, step]
+    assert replace(result, wcs=wcs).channel_width.to_value(u.km / u.s) == pytest.approx(0.82446)
+
+
+def test_widths_are_those_of_the_features_in_arcmin_and_km_per_second():
+    result = make_result()
+    angular, line = result.angular_width, result.velocity_width
+    assert angular.unit == u.arcmin
+    assert line.unit == u.km / u.s
+    assert angular.shape == line.shape == result.mask.shape
+    assert angular.dtype == line.dtype == np.float32
+    assert not angular.value[~result.mask].any()
+    assert not line.value[~result.mask].any()
+    # Both features are one pixel wide: 2 pixels from edge to edge. Two channels, and one.
+    assert_allclose(angular[result.mask].to_value(u.arcmin), 0.6, rtol=1e-3)
+    assert_allclose(line[result.labels == 1].to_value(u.km / u.s), 2 * 0.82446, rtol=1e-5)
+    assert_allclose(line[result.labels == 2].to_value(u.km / u.s), 0.82446, rtol=1e-5)
+
+
+def test_widths_agree_with_the_functions_that_measure_them():
+    result = make_result()
+    rng = np.random.default_rng(7)
+    mask = rng.uniform(size=result.mask.shape) < 0.6
+    delta_t = np.where(mask, -rng.uniform(1, 40, mask.shape), 0) * u.K
+    result = replace(result, delta_t=delta_t, flags=mask * np.uint8(MaskBit.ACCEPTED))
+    expected = angular_widths(mask) * result.pixel_scale.value
+    assert_allclose(result.angular_width.value, expected, rtol=1e-6)
+    expected = velocity_widths(-delta_t.value, mask) * 0.82446
+    assert_allclose(result.velocity_width.value, expected, rtol=1e-6)
+
+
+# --- likelihood of each voxel -----------------------------------------------------------------
+
+
+def test_true_fraction_is_written_read_and_goes_with_its_result(no_picture, tmp_path):
+    result = make_result()
+    assert result.true_fraction is None
+    likely = np.where(result.mask, np.float32(0.75), np.float32(np.nan))
+    likely[4, 4, 0] = np.nan
+    folder = replace(result, true_fraction=likely).write(tmp_path / "out")
+    back = HISAResult.read(folder)
+    assert_array_equal(back.true_fraction, likely)
+    assert back.true_fraction.dtype == np.float32
+    assert "Likelihood" in str(fits.getheader(folder / "true_fraction.fits")["COMMENT"])
+    result.write(folder, overwrite=True)
+    assert not (folder / "true_fraction.fits").exists()
+    assert HISAResult.read(folder).true_fraction is None
+
+
+def test_true_fraction_of_another_result_is_refused(no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    fits.writeto(folder / "true_fraction.fits", np.zeros((2, 2, 2), np.float32))
+    with pytest.raises(InputError, match="have different shapes"):
+        HISAResult.read(folder)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
-from scipy.ndimage import label
+from scipy.ndimage import label, maximum_filter
 from scipy.stats import kstest
 
 from hisatools import HISACube
 from hisatools.errors import OutputError, ParameterError, ParameterUnitsError
-from hisatools.simulate import ModelParameters, simulate_cube
+from hisatools.simulate import ModelParameters, _puck_values, correlated_noise, put_pucks, simulate_cube
 
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 SMALL = ModelParameters(shape=(32, 48, 40), n_pucks=8, n_components=60)
@@ -251,7 +251,114 @@ def test_too_many_pucks_are_a_clear_error(monkeypatch):
         simulate_cube(parameters, seed=1)
 
 
+# --- pucks among known absorption --------------------------------------------------------------
+
+
+CROWD = ModelParameters(shape=(24, 40, 40), n_pucks=60, n_components=4)
+
+
+def half_occupied(shape=CROWD.shape):
+    occupied = np.zeros(shape, bool)
+    occupied[:, :, ::8] = occupied[:, :, :16] = True
+    return occupied
+
+
+def test_pucks_keep_off_what_is_occupied():
+    occupied = half_occupied()
+    absorption, pucks = put_pucks(CROWD, np.random.default_rng(1), occupied.copy())
+    assert (absorption < 0).sum() > 100
+    assert (absorption <= 0).all()
+    assert not absorption[occupied].any()
+    assert absorption.dtype == np.float32
+    assert (pucks["x_pixel"] > 15).any()
+
+
+def test_pucks_among_others_do_not_touch_each_other():
+    absorption, pucks = put_pucks(CROWD, np.random.default_rng(2), half_occupied())
+    labels, n_features = label(absorption < -0.005, np.ones((3, 3, 3)))
+    at_centres = labels[tuple(np.rint(pucks[axis]).astype(int) for axis in ("v_pixel", "y_pixel", "x_pixel"))]
+    visible = at_centres[at_centres > 0]
+    assert np.unique(visible).size == visible.size == n_features > 5
+
+
+def test_place_of_a_puck_is_marked_with_one_voxel_about_it():
+    before = half_occupied()
+    occupied = before.copy()
+    absorption, _ = put_pucks(CROWD, np.random.default_rng(3), occupied)
+    np.testing.assert_array_equal(occupied, before | maximum_filter(absorption < 0, size=3))
+
+
+def test_pucks_that_find_no_room_are_left_out_and_not_listed(monkeypatch):
+    monkeypatch.setattr("hisatools.simulate.CROWDED_PLACEMENTS", 20)
+    nothing, none_placed = put_pucks(CROWD, np.random.default_rng(1), np.ones(CROWD.shape, bool))
+    assert not nothing.any()
+    assert len(none_placed) == 0
+    _, some = put_pucks(CROWD, np.random.default_rng(1), half_occupied())
+    _, all_of_them = put_pucks(
+        ModelParameters(shape=CROWD.shape, n_pucks=5, n_components=4), np.random.default_rng(1)
+    )
+    assert 0 < len(some) < 60
+    assert len(all_of_them) == 5
+    assert some.colnames == none_placed.colnames == all_of_them.colnames
+    assert some["width"].unit == u.arcmin
+
+
+def test_listed_pucks_are_those_that_are_there():
+    """Each one alone, put where the table says, is found in the cube."""
+    absorption, pucks = put_pucks(CROWD, np.random.default_rng(4), half_occupied())
+    total = np.zeros_like(absorption)
+    for puck in pucks:
+        centre = [puck[axis] for axis in ("v_pixel", "y_pixel", "x_pixel")]
+        shape = puck["width"].value, puck["linewidth"].value, -puck["delta_t"].value
+        box, values = _puck_values(np.array(centre), shape, CROWD)
+        total[box] -= values
+    np.testing.assert_allclose(absorption, total, atol=1e-5)
+
+
+def test_free_sky_gives_the_pucks_of_a_model(small):
+    free = np.zeros(SMALL.shape, bool)
+    streams = np.random.SeedSequence(1).spawn(3)
+    absorption, pucks = put_pucks(SMALL, np.random.default_rng(streams[1]), free)
+    np.testing.assert_array_equal(absorption, small.delta_t.value)
+    assert (pucks == small.pucks).all()
+
+
+# --- correlated noise --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("beam_pix", "line_chan"), [(3.3, 1.6), (2.0, 0), (0, 2.5), (0, 0)])
+def test_correlated_noise_has_rms_one_and_its_correlation(beam_pix, line_chan):
+    noise = correlated_noise((64, 96, 96), beam_pix, line_chan, np.random.default_rng(1)).astype(float)
+    assert noise.std() == pytest.approx(1, rel=1e-4)
+    assert noise.mean() == pytest.approx(0, abs=0.03)
+    for axis, fwhm in enumerate((line_chan, beam_pix, beam_pix)):
+        correlation = np.mean(noise * np.roll(noise, 1, axis=axis))
+        expected = np.exp(-2 * np.log(2) / fwhm**2) if fwhm else 0
+        assert correlation == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40), (60, 1, 1), (20, 1, 30)])
+def test_correlated_noise_of_flat_cubes(shape):
+    noise = correlated_noise(shape, 3.0, 2.0, np.random.default_rng(1))
+    assert noise.shape == shape
+    assert noise.dtype == np.float32
+    assert noise.std() == pytest.approx(1, rel=1e-4)
+
+
+def test_correlated_noise_depends_on_its_generator_alone():
+    one, again, other = (
+        correlated_noise((8, 9, 10), 2.0, 1.5, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.3
+
+
 # --- shapes, scales and files ------------------------------------------------------------------
+
+
+def test_model_tells_its_scales(small):
+    assert small.pixel_scale.to_value(u.arcmin) == pytest.approx(0.3)
+    assert small.channel_width.to_value(u.km / u.s) == pytest.approx(0.82446)
 
 
 @pytest.mark.parametrize("pixel", [0.2, 1.0, 5.0])

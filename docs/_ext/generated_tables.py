@@ -1,4 +1,4 @@
-"""Directives for what must not be typed twice: defaults, catalogue columns, help texts, news fragments."""
+"""Directives for what must not be typed twice: defaults, catalogue columns, tables of runs, help, news."""
 
 import contextlib
 import io
@@ -6,6 +6,8 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+from astropy.table import QTable
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
@@ -14,7 +16,8 @@ from hisatools import parameters
 from hisatools.catalog import COLUMNS
 from hisatools.cli import main
 
-FRAGMENTS = Path(__file__).resolve().parents[2] / "changes"
+DOCS = Path(__file__).resolve().parents[1]
+FRAGMENTS = DOCS.parent / "changes"
 
 
 def parameter_rows(class_name):
@@ -55,6 +58,22 @@ class ColumnTable(_Generated):
         return _list_table(("Column", "Unit", "Content"), column_rows())
 
 
+class TableFile(_Generated):
+    """``.. table-file:: performance/regions.ecsv``: a table that lies beside the documentation.
+
+    The option ``columns`` chooses and orders its columns.
+    """
+
+    required_arguments = 1
+    option_spec = {"columns": str.split}  # noqa: RUF012
+
+    def lines(self):
+        table = QTable.read(DOCS / self.arguments[0])
+        names = self.options.get("columns", table.colnames)
+        titles = [name.replace("_", " ") + _in_brackets(table[name].unit) for name in names]
+        return _list_table(titles, ([_cell(row[name]) for name in names] for row in table))
+
+
 class CommandHelp(Directive):
     """``.. command-help:: extract``: what ``hisatools extract --help`` prints."""
 
@@ -79,6 +98,20 @@ class Unreleased(_Generated):
         return lines or ["Nothing yet."]
 
 
+def _in_brackets(unit):
+    return f" ({unit})" if unit else ""
+
+
+def _cell(value):
+    """A number with three digits that count, or a text."""
+    value = getattr(value, "value", value)
+    if isinstance(value, np.ndarray):
+        return ", ".join(_cell(item) for item in value)
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.3g}"
+    return str(value).replace("|", "\\|")
+
+
 def _list_table(titles, rows):
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (titles, *rows):
@@ -90,6 +123,7 @@ def setup(app):
     """Register the directives."""
     app.add_directive("parameter-table", ParameterTable)
     app.add_directive("column-table", ColumnTable)
+    app.add_directive("table-file", TableFile)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("unreleased", Unreleased)
     return {"version": "1", "parallel_read_safe": True}

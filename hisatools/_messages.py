@@ -1,0 +1,98 @@
+"""What the ``hisatools`` command says about cubes, results and performance models: lines of text."""
+
+import os
+
+
+def dimensions(shape):
+    """The size of a cube in words."""
+    return f"{shape[0]} channels x {shape[1]} x {shape[2]} pixels"
+
+
+def reading(cube, path):
+    """What was read."""
+    speeds = cube.velocity.value
+    return f"Read {path}: {dimensions(cube.shape)}, velocities {speeds[0]:+.1f} to {speeds[-1]:+.1f} km/s"
+
+
+def written(folder):
+    """Where the output is, and what it is."""
+    return f"Wrote {folder}: {listing(folder)}"
+
+
+def listing(folder):
+    """The names in a folder, but for hidden ones."""
+    return ", ".join(sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")))
+
+
+def extraction_lines(result):
+    """What an extraction found, and remarks."""
+    import numpy as np
+
+    for counts in result.meta.get("passes", []):
+        yield f"Pass {counts['pass']}: {counts['accepted']} voxels accepted, {counts['new']} of them new"
+    n_accepted = int(np.count_nonzero(result.mask))
+    n_searched = sum(int(np.count_nonzero(np.isfinite(plane))) for plane in result.delta_t.value)
+    fraction = 100 * n_accepted / max(n_searched, 1)
+    number = f"{len(result.catalog) or 'no'} feature{'s' * (len(result.catalog) != 1)}"
+    yield f"Found {number}: {n_accepted} voxels accepted, {fraction:.3g} % of the cube"
+    if result.true_fraction is not None and n_accepted:
+        yield _assessment(result.true_fraction[result.mask])
+    for remark in result.meta.get("remarks", []):
+        yield f"Remark: {remark}"
+
+
+def _assessment(true_fraction):
+    import numpy as np
+
+    known = true_fraction[np.isfinite(true_fraction)]
+    mean = f"; {100 * known.mean():.0f} % of these are likely to be real" if known.size else ""
+    return f"Assessed {100 * known.size / true_fraction.size:.0f} % of the accepted voxels{mean}"
+
+
+def model_line(model):
+    """How one cube of a performance model was extracted."""
+    accepted, true = int(model["n_out_all"]), int(model["n_out_true"])
+    return (
+        f"Seed {model['seed']}: {model['n_in_all']} voxels put in, {model['n_in_det']} of them found; "
+        f"{accepted} accepted, {100 * true / max(accepted, 1):.3g} % of them true; "
+        f"{model['seconds'].to_value('s'):.0f} s"
+    )
+
+
+def region_lines(regions):
+    """The numbers of a performance model beside the paper's."""
+    yield "What the paper says, by section: the value here, what is wanted, and whether it is met"
+    for row in regions:
+        value = f"{row['value']:.3g} +- {row['uncertainty']:.1g} {row['unit']}" if row["n_voxels"] else "-"
+        what = f"{row['measure']}: {row['statement']}"
+        yield f"  {row['section']:6}{value:24}{row['wanted']:18}{row['met']:11}{what}"
+
+
+def score_lines(model, result):
+    """Voxel by voxel against the truth, as in the paper's section 3.3."""
+    import astropy.units as u
+
+    from hisatools import PerformanceModel
+
+    performance = PerformanceModel.from_pairs([(model, result)])
+    detectable = {
+        "delta_t": (None, -20 * u.K),
+        "t_unabsorbed": (80 * u.K, None),
+        "angular_width": (3 * u.arcmin, None),
+        "velocity_width": (None, 3.5 * u.km / u.s),
+    }
+    parts = (
+        ("of the true absorption (deeper than 0.005 K) was found", "throughput", {}),
+        (
+            "of it where dT <= -20 K, T_U >= 80 K, 3' wide or more, 3.5 km/s or narrower",
+            "throughput",
+            detectable,
+        ),
+        ("of what was accepted is true absorption", "true_fraction", {}),
+        ("of it where the measured dT <= -20 K", "true_fraction", {"delta_t": (None, -20 * u.K)}),
+    )
+    n_true = performance.region("throughput").n_voxels
+    yield f"Against the known truth, {n_true} voxels in {len(model.pucks)} features:"
+    for text, measure, ranges in parts:
+        found = performance.region(measure, **ranges)
+        yield f"  {f'{100 * found.value:5.1f} %' if found.n_voxels else '   none'} {text}"

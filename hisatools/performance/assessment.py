@@ -1,0 +1,104 @@
+"""Reliability and completeness of a result: of its voxels and its features (the paper, section 3.5)."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import erfinv
+
+from hisatools.errors import HISAWarning, InputError
+from hisatools.performance.observables import Voxels
+from hisatools.performance.settings import differences
+
+DESCRIPTIONS = {
+    "reliability": "Likelihood that the feature's voxels are real absorption: mean true fraction",
+    "completeness": "Expected share of such absorption that is found: mean throughput at what was measured",
+    "assessed": "Share of the voxels that are like voxels of the performance models",
+}
+
+
+def assess(performance, result):
+    """See `hisatools.PerformanceModel.assess`."""
+    voxels = Voxels.of(result)
+    true_fraction = performance.true_fraction.at_points(voxels.values)
+    for doubt in _doubts(performance, result, true_fraction):
+        warnings.warn(doubt, HISAWarning, stacklevel=3)
+    everywhere = np.full(voxels.mask.shape, np.nan, np.float32)
+    everywhere[voxels.mask] = true_fraction
+    columns = {
+        "reliability": true_fraction,
+        "completeness": performance.throughput.at_points(voxels.values),
+        "assessed": np.isfinite(true_fraction).astype(float),
+    }
+    about = {name: value for name, value in performance.meta.items() if name != "extractor"}
+    return replace(
+        result,
+        catalog=_assessed_catalog(result.catalog, columns, result.labels[voxels.mask] - 1),
+        true_fraction=everywhere,
+        meta=result.meta | {"performance": {"n_models": len(performance.models), **about}},
+    )
+
+
+def _doubts(performance, result, true_fraction):
+    """Why the numbers may not be those of a result."""
+    own = performance.meta.get("extractor", {}).get("parameters", {})
+    differing = differences(own, result.meta.get("parameters", own)) if own else []
+    if differing:
+        yield (
+            f"the performance model is of another extraction ({'; '.join(differing)}): make one with the "
+            "parameters of this"
+        )
+    n_assessed = np.count_nonzero(np.isfinite(true_fraction))
+    if n_assessed < true_fraction.size / 2:
+        yield (
+            f"only {100 * n_assessed / true_fraction.size:.0f} % of the accepted voxels are like voxels of "
+            "the performance model in dT, T_U and widths, and the others are not assessed: make one of more "
+            "models, or put absorption into this cube"
+        )
+
+
+def _assessed_catalog(catalog, columns, feature):
+    catalog = catalog.copy()
+    for name, values in columns.items():
+        catalog[name] = _feature_mean(values, feature, len(catalog))
+        catalog[name].info.description = DESCRIPTIONS[name]
+    return catalog
+
+
+def _feature_mean(values, feature, n_features):
+    """Mean over each feature's finite values; NaN where there is none."""
+    finite = np.isfinite(values)
+    number = np.bincount(feature[finite], minlength=n_features)
+    total = np.bincount(feature[finite], weights=values[finite], minlength=n_features)
+    with np.errstate(invalid="ignore"):
+        return total / number
+
+
+def equivalent_sigma(fraction):
+    """Gaussian significance with the same reliability: 0.683 is 1 sigma, 0.954 is 2 (figure 14).
+
+    Parameters
+    ----------
+    fraction : array_like
+        True fraction, 0 to 1; NaN stays NaN.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Infinite at 1.
+
+    Raises
+    ------
+    InputError
+        If a fraction lies outside 0 to 1.
+
+    Examples
+    --------
+    >>> from hisatools.performance import equivalent_sigma
+    >>> [round(float(value), 2) for value in equivalent_sigma([0.6827, 0.999937])]
+    [1.0, 4.0]
+    """
+    fraction = np.asarray(fraction, float)
+    if (fraction < 0).any() or (fraction > 1).any():
+        raise InputError("fraction must lie within 0 and 1")
+    return np.sqrt(2) * erfinv(fraction)

@@ -1,0 +1,169 @@
+"""The four observables of a voxel of absorption (the paper, section 3.3.1), on their lattice of bins."""
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+
+from hisatools.errors import InputError, ParameterError
+from hisatools.features import angular_widths, velocity_widths
+
+# In bins. Widths are small whole numbers of pixels times a scale, and rounding must not move them across
+# an edge; dT and T_U are no such numbers, and the faintest dT must stay below 0.
+EDGE_TOLERANCE = np.array([0.0, 0.0, 1e-5, 1e-5])
+
+
+@dataclass(frozen=True)
+class Observable:
+    """One axis of the 4-D parameter space.
+
+    Parameters
+    ----------
+    name : str
+        As an argument and a column.
+    unit : `~astropy.units.Unit`
+    step : float
+        Width of a bin; the edges are whole multiples of it.
+    label : str
+        For the axes of figures.
+    """
+
+    name: str
+    unit: u.Unit
+    step: float
+    label: str
+
+
+OBSERVABLES = (
+    Observable("delta_t", u.K, 2.5, r"$\Delta T$ (K)"),
+    Observable("t_unabsorbed", u.K, 2.5, r"$T_\mathrm{U}$ (K)"),
+    Observable("angular_width", u.arcmin, 0.5, r"$\Delta\theta$ (arcmin)"),
+    Observable("velocity_width", u.km / u.s, 0.5, r"$\Delta v$ (km/s)"),
+)
+NAMES = tuple(observable.name for observable in OBSERVABLES)
+STEPS = np.array([observable.step for observable in OBSERVABLES])
+
+
+def axis_number(name):
+    """Which axis of the parameter space has this name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ParameterError
+        If none has; the message lists those there are.
+    """
+    if name not in NAMES:
+        raise ParameterError(f"unknown observable {name!r}; write one of {', '.join(NAMES)}")
+    return NAMES.index(name)
+
+
+def lattice_bins(values):
+    """Bin numbers of points: bin ``k`` of an axis holds ``k * step`` up to ``(k + 1) * step``.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n, 4)
+        In the order and the units of `OBSERVABLES`.
+
+    Returns
+    -------
+    `~numpy.ndarray` of int32, same shape
+    """
+    return np.floor(values / STEPS + EDGE_TOLERANCE).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """The voxels of a mask and what is observed at each.
+
+    Parameters
+    ----------
+    mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
+    values : `~numpy.ndarray` of float32, shape (n, 4)
+        One row for each True voxel in the order of the array, in the units of `OBSERVABLES`.
+    """
+
+    mask: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def measure(cls, mask, delta_t_kelvin, t_unabsorbed_kelvin, pixel_arcmin, channel_kms):
+        """Measure the widths, and gather all four observables.
+
+        Parameters
+        ----------
+        mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
+            Voxels of absorption.
+        delta_t_kelvin, t_unabsorbed_kelvin : `~numpy.ndarray`, same shape, K
+            dT (negative) and T_U; used in the mask only, where they must be finite.
+        pixel_arcmin, channel_kms : float
+            Size of a pixel and of a channel.
+
+        Returns
+        -------
+        Voxels
+
+        Raises
+        ------
+        InputError
+            If the arrays differ in shape or are no cubes, or a voxel of the mask has NaN or no absorption.
+        """
+        mask = np.ascontiguousarray(mask, dtype=bool)
+        _check_shapes(mask, delta_t_kelvin, t_unabsorbed_kelvin)
+        delta_t = delta_t_kelvin[mask]
+        values = np.empty((delta_t.size, len(OBSERVABLES)), np.float32)
+        values[:, 0], values[:, 1] = delta_t, t_unabsorbed_kelvin[mask]
+        if not (np.isfinite(values[:, :2]).all() and (values[:, 0] < 0).all()):
+            raise InputError(
+                "every voxel of absorption needs a finite T_U and a dT below 0 K; check the mask"
+            )
+        values[:, 2] = angular_widths(mask)[mask] * pixel_arcmin
+        values[:, 3] = velocity_widths(-delta_t_kelvin, mask)[mask] * channel_kms
+        return cls(mask, values)
+
+    @classmethod
+    def of(cls, source):
+        """The absorption of a result, or of a known truth.
+
+        Parameters
+        ----------
+        source : `~hisatools.HISAResult`, `~hisatools.simulate.ModelCube`, `~hisatools.performance.Truth`
+        """
+        return cls.measure(
+            source.mask,
+            source.delta_t.to_value(u.K),
+            source.t_unabsorbed.to_value(u.K),
+            source.pixel_scale.to_value(u.arcmin),
+            source.channel_width.to_value(u.km / u.s),
+        )
+
+    def __len__(self):
+        return len(self.values)
+
+    def only(self, chosen):
+        """Those voxels of the mask that are also in ``chosen``, with the observables they have.
+
+        Parameters
+        ----------
+        chosen : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
+        """
+        return Voxels(self.mask & chosen, self.values[chosen[self.mask]])
+
+
+def _check_shapes(mask, *arrays):
+    if mask.ndim != 3:
+        raise InputError(f"mask, dT and T_U must have three axes (n_v, n_y, n_x), got shape {mask.shape}")
+    for array in arrays:
+        if array.shape != mask.shape:
+            raise InputError(
+                f"mask, dT and T_U must have one shape, got {mask.shape} and {array.shape}; "
+                "take all of them from the same cube"
+            )
