@@ -333,13 +333,17 @@ def test_without_the_significance_filter_more_is_accepted(little):
         for parameters in (None, ExtractionParameters(min_significance=0))
     )
     assert default.mask.any()
-    assert every.mask[default.mask].all()
+    # Not all: what is accepted at first guides the second look at the maps.
+    assert every.mask[default.mask].mean() > 0.95
     needed = MaskBit.SPECTRAL | MaskBit.SPATIAL
     assert ((every.flags[every.mask] & needed) == needed).all()
-    # The filter drops features whole.
-    dropped = np.unique(every.labels[every.mask & ~default.mask])
-    assert dropped.size > 0
-    assert not default.mask[np.isin(every.labels, dropped)].any()
+    # The filter drops features whole, and small ones.
+    dropped = [
+        label for label in range(1, every.labels.max() + 1) if not default.mask[every.labels == label].any()
+    ]
+    assert len(dropped) >= 3
+    kept_voxels = default.catalog["n_voxels"].max()
+    assert max(np.count_nonzero(every.labels == label) for label in dropped) < kept_voxels / 5
 
 
 def test_continuum_absorption_is_dropped(little, little_result):
@@ -391,16 +395,16 @@ def test_passes_end_when_nothing_is_new(little):
     assert all(counts["new"] > 0 for counts in passes[:-1])
 
 
-def test_large_feature_is_extended_by_later_passes():
-    """A cloud of 24 arcmin, wider than the CLEAN kernel: its middle is filled in pass by pass."""
+def test_feature_larger_than_the_clean_kernel_is_found_whole_in_one_pass():
+    """A cloud of 24 arcmin: U sinks into it, unless it is fitted to what is known to lie behind."""
     shape = (40, 80, 80)
     dip = make_dip(shape, (20, 40, 40), radius=12, depth=35)
     large = make_cube(make_hill(shape) + dip + 0.5 * make_noise(shape))
-    first, third = (HISAExtractor(n_passes=n).run(large) for n in (1, 3))
     body = dip < -10
-    assert (third.mask & body).sum() > (first.mask & body).sum()
-    drift = [np.mean((run.delta_t.value - dip)[body]) for run in (first, third)]
-    assert 0 < drift[1] < drift[0]
+    result = HISAExtractor(n_passes=1).run(large)
+    assert SpatialSearcher().search(large).mask[body].mean() < 0.8
+    assert result.mask[body].mean() > 0.95
+    assert abs(np.mean((result.delta_t.value - dip)[body])) < 5
 
 
 # --- one sight line ----------------------------------------------------------------------------

@@ -112,8 +112,8 @@ def _weights(histograms, whole, smoother, correlated_voxels):
     """Weighted counts, what they are worth, and where they are enough."""
     counts = histograms.image(whole, np.float32)
     weighted = smoother.weighted(counts)
-    counts = effective_counts(weighted, smoother.weighted(counts, 2), correlated_voxels)
-    return weighted, counts, weighted >= smoother.parameters.min_samples * correlated_voxels
+    worth = effective_counts(weighted, smoother.weighted(counts, 2), correlated_voxels)
+    return weighted, worth, smoother.nearby(counts) >= smoother.parameters.min_samples * correlated_voxels
 
 
 def _mean_drift(total, total_square, weight, counts):

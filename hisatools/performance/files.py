@@ -162,8 +162,8 @@ def _sample_images(sample):
 def _from_hdus(hdus, path):
     if hdus[0].header.get("CONTENT") != FORMAT:
         raise InputError(f"{path}: not a performance model; give a file of `hisatools performance`")
-    if len(hdus) != hdus[0].header.get("NPARTS", len(hdus)):
-        raise InputError(f"{path}: damaged, some of its {hdus[0].header['NPARTS']} parts are missing")
+    if len(hdus) != hdus[0].header.get("NPARTS"):
+        raise InputError(f"{path}: damaged, some of its {hdus[0].header.get('NPARTS')} parts are missing")
     about = json.loads("".join(str(line)[1:-1] for line in hdus[0].header["HISTORY"]))
     smoothing = {
         name: value if isinstance(value, int | float) else _quantity(value)

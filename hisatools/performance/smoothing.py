@@ -28,8 +28,8 @@ class SmoothingParameters(_Parameters):
     min_fwhm_angular_width : Quantity, angle
     min_fwhm_velocity_width : Quantity, velocity
     min_samples : float
-        A point has support if the independent voxels around it, each with its weight (1 at the point
-        itself), add up to this.
+        A point has support if there are as many independent voxels within half a FWHM of it along every
+        axis.
     """
 
     fraction: float = _number(0.5, inclusive=True)
@@ -92,20 +92,39 @@ class Smoother:
         -------
         `~numpy.ndarray` of float32, same shape
         """
+        return self._summed(image, [self._weights(axis) ** power for axis in range(4)])
+
+    def nearby(self, image):
+        """Sum of the bins within half a FWHM of every bin along every axis: what supports a value there.
+
+        Parameters
+        ----------
+        image : `~numpy.ndarray`, shape ``shape``
+
+        Returns
+        -------
+        `~numpy.ndarray` of float32, same shape
+        """
+        return self._summed(image, [np.float32(np.abs(self._distance(axis)) <= 0.5) for axis in range(4)])
+
+    def _summed(self, image, kernels):
         image = np.asarray(image, np.float32)
-        for axis in range(image.ndim):
-            kernel = self._kernel(axis) ** power
+        for kernel in kernels:
             # The axis that was first goes last: after four products the order is the old one.
             image = np.tensordot(image, kernel, axes=(0, 1))
         return image
 
-    def _kernel(self, axis):
-        """Weights, 1 at the point itself, and 0 beyond one FWHM: nothing is drawn from afar."""
-        points = self.centres(axis)
-        fwhm = self.parameters.fwhm(NAMES[axis], points)[:, None]
-        distance = (points[None, :] - points[:, None]) / fwhm
+    def _weights(self, axis):
+        """1 at the point itself, and 0 beyond one FWHM: nothing is drawn from afar."""
+        distance = self._distance(axis)
         weights = np.exp(-4 * np.log(2) * distance**2)
         return np.where(np.abs(distance) <= 1, weights, 0).astype(np.float32)
+
+    def _distance(self, axis):
+        """From every bin (rows) to every other, in FWHM of the former."""
+        points = self.centres(axis)
+        fwhm = self.parameters.fwhm(NAMES[axis], points)[:, None]
+        return (points[None, :] - points[:, None]) / fwhm
 
 
 def effective_counts(weighted, weighted_squares, correlated_voxels):

@@ -49,12 +49,13 @@ def random_points(seed, n=40):
 
 
 def weights(centre, points):
-    """Weight of every point (by the centre of its bin) in the smoothing at ``centre``."""
+    """Weight of every point (by the centre of its bin) in the smoothing at ``centre``; how many are near."""
     centres = (lattice_bins(points) + 0.5) * STEPS
     delta_t, t_unabsorbed, angular, line = centre
     fwhm = np.maximum([abs(delta_t) / 2, abs(t_unabsorbed - 70) / 2, angular / 2, line / 2], [6, 6, 1, 1.319])
-    distance = (centres - centre) / fwhm
-    return 2.0 ** (-4 * (distance**2).sum(axis=1)) * (np.abs(distance) <= 1).all(axis=1)
+    distance = np.abs(centres - centre) / fwhm
+    weight = 2.0 ** (-4 * (distance**2).sum(axis=1)) * (distance <= 1).all(axis=1)
+    return weight, np.count_nonzero((distance <= 0.5).all(axis=1))
 
 
 def all_centres(measure):
@@ -77,13 +78,13 @@ def test_fractions_agree_with_weighing_every_voxel(seed, correlated, points_mode
     ):
         for k, centre in enumerate(all_centres(measure)[::97]):
             where = np.unravel_index(97 * k, measure.value.shape)
-            weight = weights(centre, points)
+            weight, n_near = weights(centre, points)
             counts = weight.sum() ** 2 / max((weight**2).sum(), 1e-30) / correlated
             assert measure.counts[where] == pytest.approx(counts, rel=1e-4, abs=1e-6)
-            if weight.sum() < correlated * (1 - 1e-5):
+            if n_near < correlated:
                 assert np.isnan(measure.value[where])
                 assert np.isnan(measure.uncertainty[where])
-            elif weight.sum() > correlated * (1 + 1e-5):
+            else:
                 share = weight[part].sum() / weight.sum()
                 assert measure.value[where] == pytest.approx(share, rel=1e-4, abs=1e-6)
                 spread = np.sqrt(share * (1 - share) / counts + 1 / (4 * counts**2)) / (1 + 1 / counts)
@@ -105,10 +106,10 @@ def test_drifts_agree_with_weighing_every_voxel(seed, correlated, points_model):
     )
     for k, centre in enumerate(all_centres(measures[0])[::311]):
         value, spread = values[311 * k], spreads[311 * k]
-        weight = weights(centre, inside[found])
-        if weight.sum() < correlated * (1 - 1e-5):
+        weight, n_near = weights(centre, inside[found])
+        if n_near < correlated:
             assert np.isnan([value, spread]).all()
-        elif weight.sum() > correlated * (1 + 1e-5):
+        else:
             mean = np.average(drift, axis=0, weights=weight)
             assert_allclose(value, mean, rtol=1e-3, atol=1e-3)
             counts = weight.sum() ** 2 / (weight**2).sum() / correlated
@@ -164,7 +165,7 @@ def test_every_region_of_a_truth_found_as_it_is_is_perfect(measure, perfect):
         assert plain(region.value) == expected
 
 
-def test_points_beyond_one_fwhm_of_every_voxel_have_no_value(points_model):
+def test_points_beyond_half_a_fwhm_of_every_voxel_have_no_value(points_model):
     """Two clumps: the smoothed box reaches over the gap between them, and nothing is said there."""
     far = np.array([-21.0, 91.0, 14.2, 3.3])
     model = points_model([TYPICAL] * 9 + [far] * 9)
@@ -173,7 +174,8 @@ def test_points_beyond_one_fwhm_of_every_voxel_have_no_value(points_model):
         values = measure.at_points(between)
         assert np.isfinite(values[[0, -1]]).all()
         width = (lattice_bins(between)[:, 2] + 0.5) * 0.5
-        reached = (width - 4.25 <= np.maximum(width / 2, 1)) | (14.25 - width <= np.maximum(width / 2, 1))
+        half = np.maximum(width / 2, 1) / 2
+        reached = (width - 4.25 <= half) | (14.25 - width <= half)
         assert not reached.all()
         assert np.isnan(values[~reached]).all()
 
@@ -182,12 +184,13 @@ def test_points_beyond_one_fwhm_of_every_voxel_have_no_value(points_model):
 def test_every_value_has_support_and_an_uncertainty(name, model):
     measure = model.measure(name)
     known = np.isfinite(plain(measure.value))
-    assert (measure.counts[known] > 1 - 1e-5).all()
+    assert (measure.counts[known] > 0).all()
     uncertainty = plain(measure.uncertainty)
     assert np.isnan(uncertainty[~known]).all()
     settled = known & (measure.counts > 1.01)
     assert 100 < settled.sum() < known.size
-    assert (uncertainty[settled] > 0).all()
+    # Voxels that drift by one and the same have no scatter; a fraction is never certain.
+    assert (uncertainty[settled] > 0).mean() > (0.99 if name.startswith("drift") else 0.9999999)
 
 
 def test_fractions_lie_within_zero_and_one(model):

@@ -56,6 +56,19 @@ def test_smoothing_agrees_with_the_sum_over_all_pairs_of_bins(seed, shape, power
     assert_allclose(found, slow_smoothing(image, origin, power), rtol=2e-5, atol=1e-4)
 
 
+@RANDOM
+@given(seed=st.integers(0, 9999), shape=st.tuples(*[st.integers(1, 6)] * 4))
+def test_support_is_what_lies_within_half_a_fwhm_along_every_axis(seed, shape):
+    rng = np.random.default_rng(seed)
+    origin = [rng.integers(-24, -4), rng.integers(10, 60), rng.integers(0, 40), rng.integers(0, 20)]
+    image = rng.integers(0, 100, shape)
+    centres = (np.array(list(np.ndindex(shape))) + origin + 0.5) * STEPS
+    near = [(np.abs(centres - point) / paper_fwhm(point) <= 0.5).all(axis=1) for point in centres]
+    expected = np.reshape([image.ravel()[one].sum() for one in near], shape)
+    found = Smoother(tuple(origin), shape, SmoothingParameters()).nearby(image)
+    assert_allclose(found, expected)
+
+
 @pytest.mark.parametrize(
     ("name", "places", "expected"),
     [
