@@ -32,7 +32,7 @@ def feature_significance(depth_kelvin, sigma_kelvin, feature, n_features, correl
     Parameters
     ----------
     depth_kelvin, sigma_kelvin : `~numpy.ndarray`, shape (n,)
-        |dT| and the noise of the features' voxels.
+        Depths, -dT, and the noise of the features' voxels.
     feature : `~numpy.ndarray` of int, shape (n,)
         Index of the feature, from 0.
     n_features : int
@@ -42,7 +42,7 @@ def feature_significance(depth_kelvin, sigma_kelvin, feature, n_features, correl
     Returns
     -------
     `~numpy.ndarray`, shape (n_features,)
-        Sum of |dT| over the standard deviation of that sum, taking the voxels of each correlation
+        Sum of the depths over the standard deviation of that sum, taking the voxels of each correlation
         volume as fully correlated. Voxels are chosen for being dark, so noise alone reaches 2 to 3.
     """
     total = np.bincount(feature, weights=depth_kelvin, minlength=n_features)
@@ -58,7 +58,7 @@ def velocity_widths(depth_kelvin, mask):
     Parameters
     ----------
     depth_kelvin : `~numpy.ndarray`, shape (n_v, n_y, n_x)
-        |dT|; used inside ``mask`` only.
+        Depths, -dT; used inside ``mask`` only.
     mask : `~numpy.ndarray` of bool, same shape
 
     Returns

@@ -104,10 +104,10 @@ def _in_brackets(unit):
 
 def _cell(value):
     """A number with three digits that count, or a text."""
-    value = getattr(value, "value", value)
-    if isinstance(value, np.ndarray):
+    value = np.asarray(getattr(value, "value", value))
+    if value.ndim:
         return ", ".join(_cell(item) for item in value)
-    if isinstance(value, float | np.floating):
+    if value.dtype.kind == "f":
         return "" if np.isnan(value) else f"{value:.3g}"
     return str(value).replace("|", "\\|")
 

@@ -172,7 +172,7 @@ class PerformanceModel:
         Parameters
         ----------
         name : str
-            "throughput", "true_fraction", or "drift_" and the name of an observable.
+            ``"throughput"``, ``"true_fraction"``, or ``"drift_"`` and the name of an observable.
 
         Returns
         -------

@@ -20,7 +20,7 @@ class SmoothingParameters(_Parameters):
     Parameters
     ----------
     fraction : float
-        FWHM over |dT|, |T_U - t_unabsorbed_centre|, angular width and velocity width.
+        FWHM over the absolute values of dT and of T_U less t_unabsorbed_centre, and over both widths.
     t_unabsorbed_centre : Quantity, temperature
         Where the smoothing along T_U is least.
     min_fwhm_delta_t, min_fwhm_t_unabsorbed : Quantity, temperature
