@@ -52,10 +52,10 @@ def _assessment(true_fraction):
 def model_line(model):
     """How one cube of a performance model was extracted."""
     accepted, true = int(model["n_out_all"]), int(model["n_out_true"])
+    what = f"{accepted} accepted, {100 * true / accepted:.3g} % of them true" if accepted else "none accepted"
     return (
         f"Seed {model['seed']}: {model['n_in_all']} voxels put in, {model['n_in_det']} of them found; "
-        f"{accepted} accepted, {100 * true / max(accepted, 1):.3g} % of them true; "
-        f"{model['seconds'].to_value('s'):.0f} s"
+        f"{what}; {model['seconds'].to_value('s'):.0f} s"
     )
 
 

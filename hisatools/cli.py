@@ -256,15 +256,17 @@ def _given(arguments, **names):
 
 
 def _performance_folder(arguments):
-    """The output folder; one that holds files is for --resume only."""
+    """The output folder; one that holds a run is for --resume only."""
     from hisatools.errors import OutputError
     from hisatools.io.writing import check_output
+    from hisatools.performance.report import REPORT_FILES
 
     folder = check_output(arguments.output, overwrite=True)
-    if not arguments.resume and any(not path.is_dir() for path in folder.rglob("*")):
+    of_a_run = [*(folder / "models").glob("seed_*.fits"), *(folder / name for name in REPORT_FILES)]
+    if not arguments.resume and any(path.exists() for path in of_a_run):
         raise OutputError(
-            f"output folder {arguments.output} holds files already; go on with the run that is in it "
-            "(--resume) or choose another output"
+            f"output folder {arguments.output} holds a run already; go on with it (--resume) or choose "
+            "another output"
         )
     return folder
 

@@ -456,7 +456,7 @@ def test_an_older_run_is_gone_on_with_only_on_demand(measured, tmp_path, capsys)
     (out / "notes.txt").write_text("mine")
     measured.clear()
     assert main(command) == 1
-    assert "holds files already; go on with the run that is in it (--resume) or" in one_error(capsys)
+    assert "holds a run already; go on with it (--resume) or" in one_error(capsys)
     assert not measured, "no model must have been made"
     assert main([*command, "--resume", "--models", "1"]) == 0
     assert measured["resume"] is True

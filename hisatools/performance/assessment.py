@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 
+import astropy.units as u
 import numpy as np
 from scipy.special import erfinv
 
@@ -10,6 +11,8 @@ from hisatools.errors import HISAWarning, InputError
 from hisatools.performance.observables import Voxels
 from hisatools.performance.settings import differences
 
+# Relative.
+MAX_GRID_DIFFERENCE = 0.05
 DESCRIPTIONS = {
     "reliability": "Likelihood that the feature's voxels are real absorption: mean true fraction",
     "completeness": "Expected share of such absorption that is found: mean throughput at what was measured",
@@ -48,6 +51,7 @@ def _doubts(performance, result, true_fraction):
             f"the performance model is of another extraction ({'; '.join(differing)}): make one with the "
             "parameters of this"
         )
+    yield from _other_grid(performance.meta.get("model", {}), result)
     n_assessed = np.count_nonzero(np.isfinite(true_fraction))
     if n_assessed < true_fraction.size / 2:
         yield (
@@ -55,6 +59,21 @@ def _doubts(performance, result, true_fraction):
             "the performance model in dT, T_U and widths, and the others are not assessed: make one of more "
             "models, or put absorption into this cube"
         )
+
+
+def _other_grid(model, result):
+    """Pixels, channels or a beam that are not those of the models."""
+    beam = None if result.beam is None else np.sqrt(result.beam.major * result.beam.minor)
+    own = {"pixel_scale": result.pixel_scale, "channel_width": result.channel_width, "beam_fwhm": beam}
+    for name, value in own.items():
+        if name not in model or value is None:
+            continue
+        theirs = u.Quantity(model[name])
+        if abs(value / theirs - 1) > MAX_GRID_DIFFERENCE:
+            yield (
+                f"the performance model is for {name}={theirs:.4g}, and this result has "
+                f"{value.to(theirs.unit):.4g}: make one for such cubes, or put absorption into this one"
+            )
 
 
 def _assessed_catalog(catalog, columns, feature):

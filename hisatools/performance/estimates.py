@@ -113,7 +113,8 @@ def _weights(histograms, whole, smoother, correlated_voxels):
     counts = histograms.image(whole, np.float32)
     weighted = smoother.weighted(counts)
     worth = effective_counts(weighted, smoother.weighted(counts, 2), correlated_voxels)
-    return weighted, worth, smoother.nearby(counts) >= smoother.parameters.min_samples * correlated_voxels
+    supported = smoother.nearby(counts) >= smoother.parameters.min_samples * correlated_voxels
+    return weighted, worth, supported & smoother.surrounded(counts)
 
 
 def _mean_drift(total, total_square, weight, counts):

@@ -26,6 +26,10 @@ FORMAT = "hisatools performance 1"
 HISTOGRAMS = (*COUNTS, *DRIFT_SUMS, *DRIFT_SQUARES)
 
 
+class DamagedFileError(InputError):
+    """A file that is cut off, or was changed by something else."""
+
+
 def write_performance(performance, path, *, overwrite=False):
     """Write a performance model, completely or not at all.
 
@@ -92,12 +96,11 @@ def read_performance(path):
             # Opened here: astropy leaves a file open that it fails to read.
             with path.open("rb") as file, fits.open(file, checksum=True, memmap=False) as hdus:
                 return _from_hdus(hdus, path)
-    except InputError:
+    except (InputError, MemoryError, PermissionError):
         raise
     except Exception as error:  # whatever a damaged file makes the reader stumble over
-        raise InputError(
-            f"{path}: damaged or not a performance model ({error}); make it once more"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise DamagedFileError(f"{path}: damaged or not a performance model ({reason})") from error
 
 
 def _primary(performance):
@@ -163,7 +166,9 @@ def _from_hdus(hdus, path):
     if hdus[0].header.get("CONTENT") != FORMAT:
         raise InputError(f"{path}: not a performance model; give a file of `hisatools performance`")
     if len(hdus) != hdus[0].header.get("NPARTS"):
-        raise InputError(f"{path}: damaged, some of its {hdus[0].header.get('NPARTS')} parts are missing")
+        raise DamagedFileError(
+            f"{path}: damaged, some of its {hdus[0].header.get('NPARTS')} parts are missing"
+        )
     about = json.loads("".join(str(line)[1:-1] for line in hdus[0].header["HISTORY"]))
     smoothing = {
         name: value if isinstance(value, int | float) else _quantity(value)
@@ -177,7 +182,7 @@ def _from_hdus(hdus, path):
         Histograms.from_images(images, origin),
         correlated_voxels=float(hdus[0].header["NCORR"]),
         smoothing=SmoothingParameters(**smoothing),
-        models=QTable.read(hdus["MODELS"]) if "MODELS" in hdus else QTable(),
+        models=_read_models(hdus["MODELS"]) if "MODELS" in hdus else QTable(),
         sample=_read_sample(hdus) if "CHANNEL" in hdus else None,
         meta=about["meta"],
     )
@@ -187,6 +192,12 @@ def _quantity(text):
     from astropy.units import Quantity
 
     return Quantity(text)
+
+
+def _read_models(hdu):
+    models = QTable.read(hdu)
+    models.meta.clear()  # cards of this file
+    return models
 
 
 def _read_sample(hdus):

@@ -168,6 +168,10 @@ class Histograms:
 
     def _grouped(self):
         """The same with each bin once, in order."""
+        if len(self) and np.abs(self.bins).max() >= KEY_OFFSET:
+            raise InputError(
+                f"an observable is beyond {KEY_OFFSET} bins; check the units of dT, T_U and the widths"
+            )
         key = np.zeros(len(self), np.int64)
         for axis in range(4):
             key = (key << KEY_BITS) + self.bins[:, axis] + KEY_OFFSET

@@ -68,11 +68,16 @@ class Measure:
         ------
         ParameterUnitsError
             If one has no unit or a wrong one.
+        ParameterError
+            If their shapes do not fit.
         """
         given = delta_t, t_unabsorbed, angular_width, velocity_width
-        points = np.broadcast_arrays(
-            *(_plain(one, value) for one, value in zip(OBSERVABLES, given, strict=True))
-        )
+        values = [_plain(one, value) for one, value in zip(OBSERVABLES, given, strict=True)]
+        try:
+            points = np.broadcast_arrays(*values)
+        except ValueError:
+            shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in zip(NAMES, values, strict=True))
+            raise ParameterError(f"the points must broadcast against each other, got {shapes}") from None
         flat = np.stack([np.ravel(values) for values in points], axis=1)
         values = self.at_points(flat).reshape(points[0].shape)
         return values * self.value.unit if isinstance(self.value, u.Quantity) else values

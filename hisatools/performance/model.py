@@ -117,7 +117,7 @@ class PerformanceModel:
         Raises
         ------
         ParameterError
-            If there is none, or if they are of different extractions.
+            If there is none, or if they are of different kinds or extractions.
         """
         parts = list(parts)
         if not parts:

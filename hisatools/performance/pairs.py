@@ -10,6 +10,7 @@ from hisatools.performance.counts import model_row
 from hisatools.performance.histograms import Histograms
 from hisatools.performance.model import PerformanceModel
 from hisatools.performance.observables import Voxels
+from hisatools.simulate import TRUTH_LEVEL_KELVIN
 
 # Relative, between the pixels or channels of a truth and of a result on one grid.
 MAX_SCALE_DIFFERENCE = 1e-3
@@ -96,7 +97,7 @@ class Truth:
     t_unabsorbed: u.Quantity
     pixel_scale: u.Quantity
     channel_width: u.Quantity
-    level: u.Quantity = 0.005 * u.K
+    level: u.Quantity = TRUTH_LEVEL_KELVIN * u.K
 
     def __post_init__(self):
         for name in ("delta_t", "t_unabsorbed"):

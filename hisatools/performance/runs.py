@@ -6,6 +6,7 @@ added to.
 
 import hashlib
 import time
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +15,12 @@ import astropy.units as u
 import numpy as np
 from tqdm import tqdm
 
-from hisatools.errors import InputError, OutputError, ParameterError
+from hisatools.errors import HISAWarning, OutputError, ParameterError
 from hisatools.extraction import HISAExtractor
 from hisatools.noise import NoiseCorrelation
 from hisatools.parameters import check_number
 from hisatools.performance.counts import model_row
-from hisatools.performance.files import read_performance, write_performance
+from hisatools.performance.files import DamagedFileError, read_performance, write_performance
 from hisatools.performance.histograms import Histograms
 from hisatools.performance.injection import measure_sky
 from hisatools.performance.model import PerformanceModel
@@ -61,8 +62,8 @@ def run_models(
     folder : str or path, optional
         For one file a cube; made if it does not exist.
     resume : bool
-        Whether cubes that have a whole file in ``folder`` are taken from it. Half-written files are
-        done again.
+        Whether cubes that have a whole file in ``folder`` are taken from it, all of them, also those
+        that are not asked for again. Cubes with half-written files are extracted again.
     progress : bool
         Whether to show progress bars.
     report : callable, optional
@@ -82,7 +83,7 @@ def run_models(
     if shape is not None and parameters is not None:
         raise ParameterError(f"give shape={shape} or parameters, not both; parameters hold a shape")
     if parameters is None:
-        parameters = ModelParameters() if shape is None else ModelParameters().scaled(tuple(shape))
+        parameters = ModelParameters() if shape is None else ModelParameters().scaled(_three(shape))
     beam_pix = (parameters.beam_fwhm / parameters.pixel_scale).to_value("")
     line_chan = (parameters.noise_linewidth / parameters.channel_width).to_value("")
     source = _Source(
@@ -92,6 +93,16 @@ def run_models(
     )
     run = _Run(source, extractor, workers, progress, folder, resume, report)
     return run.collect(n_models, seed)
+
+
+def _three(shape):
+    try:
+        n_v, n_y, n_x = shape
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"shape must be three whole numbers (n_v, n_y, n_x), got {shape!r}; for example (64, 256, 256)"
+        ) from None
+    return n_v, n_y, n_x
 
 
 def run_injections(
@@ -196,14 +207,19 @@ class _Run:
         """All cubes, merged in the order of their seeds."""
         _check_start(n_models, seed, self.folder, self.resume)
         self._prepare_folder()
-        seeds = range(seed, seed + n_models)
+        seeds = sorted({*range(seed, seed + n_models), *self._seeds_in_folder()})
         bar = tqdm(seeds, desc="models", unit="model", disable=not self.progress)
         parts = []
         for number in bar:
-            parts.append(self._one(number, sampled=number == seed))
+            parts.append(self._one(number, sampled=number == seeds[0]))
             if self.report is not None:
                 self.report(parts[-1])
         return PerformanceModel.merge(parts)
+
+    def _seeds_in_folder(self):
+        """Seeds of the cubes that are there already: they belong to the run, asked for again or not."""
+        paths = [] if self.folder is None else self.folder.glob("seed_*.fits")
+        return {int(path.stem.removeprefix("seed_")) for path in paths if path.stem[5:].isdecimal()}
 
     def _prepare_folder(self):
         if self.folder is None:
@@ -231,8 +247,9 @@ class _Run:
     def _read(self, path):
         try:
             performance = read_performance(path)
-        except InputError:
-            return None  # half-written: it is done again
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; this cube is extracted again", HISAWarning, stacklevel=4)
+            return None
         if performance.meta != self.meta:
             differing = sorted(
                 name

@@ -40,7 +40,7 @@ class Sample:
 
     @classmethod
     def take(cls, truth, delta_t_in_kelvin, found, result):
-        """The slices with most absorption found again.
+        """The slices with most absorption found again; where nothing was found, with most put in.
 
         Parameters
         ----------
@@ -52,7 +52,8 @@ class Sample:
         -------
         Sample
         """
-        depth = np.where(truth.mask & found.mask, -delta_t_in_kelvin, 0)
+        both = truth.mask & found.mask
+        depth = np.where(both if both.any() else truth.mask, -delta_t_in_kelvin, 0)
         channel, row = (int(depth.sum(axis=axes).argmax()) for axes in ((1, 2), (0, 2)))
 
         def cut(at):

@@ -29,7 +29,7 @@ class SmoothingParameters(_Parameters):
     min_fwhm_velocity_width : Quantity, velocity
     min_samples : float
         A point has support if there are as many independent voxels within half a FWHM of it along every
-        axis.
+        axis, and some on both sides of it.
     """
 
     fraction: float = _number(0.5, inclusive=True)
@@ -93,6 +93,28 @@ class Smoother:
         `~numpy.ndarray` of float32, same shape
         """
         return self._summed(image, [self._weights(axis) ** power for axis in range(4)])
+
+    def surrounded(self, image):
+        """Whether a bin has voxels within half a FWHM on both sides along every axis, its own row included.
+
+        Beyond the outermost voxels it is False, however many are near: a value there is extrapolated.
+
+        Parameters
+        ----------
+        image : `~numpy.ndarray`, shape ``shape``
+
+        Returns
+        -------
+        `~numpy.ndarray` of bool, same shape
+        """
+        distances = [self._distance(axis) for axis in range(4)]
+        near = [np.float32(np.abs(distance) <= 0.5) for distance in distances]
+        found = np.ones(self.shape, bool)
+        for axis, distance in enumerate(distances):
+            for side in (distance >= 0, distance <= 0):
+                kernels = [*near[:axis], near[axis] * side, *near[axis + 1 :]]
+                found &= self._summed(image, kernels) > 0.5
+        return found
 
     def nearby(self, image):
         """Sum of the bins within half a FWHM of every bin along every axis: what supports a value there.

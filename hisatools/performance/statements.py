@@ -15,6 +15,8 @@ K, ARCMIN, KMS = u.K, u.arcmin, u.km / u.s
 SYMBOLS = {"delta_t": "dT", "t_unabsorbed": "T_U", "angular_width": "width", "velocity_width": "linewidth"}
 # For sums that should cancel: standard deviations that they may differ from 0.
 MAX_SIGMA = 2.0
+# Independent ones, for a verdict.
+MIN_SAMPLES = 2
 COLUMNS = {
     "section": "Of the paper",
     "statement": "In short",
@@ -25,7 +27,7 @@ COLUMNS = {
     "uncertainty": "1 sigma; NaN where there is none",
     "n_voxels": "Voxels behind the value",
     "wanted": "What the paper's statement asks for",
-    "met": "yes, no, or no voxels",
+    "met": "yes, no, no voxels, or too few of them for a verdict",
 }
 
 
@@ -71,23 +73,28 @@ class Statement:
             return performance.region(self.measure, **self.ranges)
         return SPECIAL[self.measure](performance, self.ranges)
 
-    def verdict(self, found):
+    def verdict(self, found, correlated_voxels=1.0):
         """Whether a value is what is wanted.
 
         Parameters
         ----------
         found : `~hisatools.performance.RegionValue`
+        correlated_voxels : float
+            Voxels that count as one independent sample.
 
         Returns
         -------
         str
-            "yes", "no", "no voxels", or "" where nothing is wanted.
+            "yes", "no", "no voxels", "too few" (less than two independent samples), or "" where nothing
+            is wanted.
         """
         value, spread = _number(found.value), _number(found.uncertainty)
         if self.wanted is None:
             return ""
         if not np.isfinite(value):
             return "no voxels"
+        if found.n_voxels < MIN_SAMPLES * correlated_voxels or not np.isfinite(spread):
+            return "too few"
         if self.wanted == (0, 0):
             return _yes(abs(value) <= (MAX_SIGMA * spread if self.measure == "drift_balance" else 0))
         low, high = self.wanted
@@ -135,6 +142,8 @@ CUT_SKY = {"t_unabsorbed": (None, 70 * K)}
 OVER_BEAM, UNDER_BEAM = {"angular_width": (1 * ARCMIN, None)}, {"angular_width": (None, 1 * ARCMIN)}
 SMALL, TOO_BROAD = {"angular_width": (None, 2 * ARCMIN)}, {"velocity_width": (8 * KMS, None)}
 LINES, UNRESOLVED = {"velocity_width": (1 * KMS, None)}, {**SMALL, "velocity_width": (None, 1 * KMS)}
+DIM_SKY = {"t_unabsorbed": (None, 80 * K)}
+NOT_SMALL = {"angular_width": (2 * ARCMIN, None), "velocity_width": (None, 1 * KMS)}
 VERY_DEEP, SMALL_BUT_DEEP = {"delta_t": (None, -40 * K)}, {**DEEP, "angular_width": (None, 1.5 * ARCMIN)}
 # The noise of 6 K lies in the bin between these two.
 ABOVE_NOISE = {"delta_t": (None, -7.5 * K), **BRIGHT, "angular_width": (2 * ARCMIN, None)}
@@ -166,6 +175,7 @@ STATEMENTS = (
     Statement("3.4.4", "easily found: |dT| a few K too small", "drift_delta_t", EASY, (0, 5)),
     Statement("3.4.4", "above the noise: |dT| too small", "drift_delta_t", ABOVE_NOISE, (0, None)),
     Statement("3.4.4", "below the noise: |dT| too large", "drift_delta_t", BELOW_NOISE, (None, 0)),
+    Statement("3.4.4", "sky below 80 K: |dT| too large", "drift_delta_t", DIM_SKY, (None, 0)),
     Statement("3.4.4", "faint sky: |dT| too large", "drift_delta_t", FAINT_SKY, (None, 0)),
     Statement("3.4.4", "small: |dT| too large", "drift_delta_t", SMALL, (None, 0)),
     Statement("3.4.4", "easily found: T_U drifts as -dT", "drift_balance", EASY, (0, 0)),
@@ -173,6 +183,7 @@ STATEMENTS = (
     Statement("3.4.4", "wider than the beam: too small", "drift_angular_width", OVER_BEAM, (None, 0)),
     Statement("3.4.4", "below the beam: too wide", "drift_angular_width", UNDER_BEAM, (0, None)),
     Statement("3.4.4", "lines: too narrow", "drift_velocity_width", LINES, (None, 0)),
+    Statement("3.4.4", "narrow lines, not small: too narrow", "drift_velocity_width", NOT_SMALL, (None, 0)),
     Statement("3.4.4", "narrow lines, small: too broad", "drift_velocity_width", UNRESOLVED, (0, None)),
 )
 
@@ -219,7 +230,7 @@ def _row(statement, performance):
         _number(found.uncertainty),
         found.n_voxels,
         statement.wanted_text(unit),
-        statement.verdict(found),
+        statement.verdict(found, performance.correlated_voxels),
     )
 
 

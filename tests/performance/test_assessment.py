@@ -194,6 +194,14 @@ def test_a_result_of_other_parameters_is_doubted(trained, stub, result):
         trained.assess(other)
 
 
+def test_a_result_on_another_grid_is_doubted(trained, result):
+    other = replace(
+        trained, meta=trained.meta | {"model": trained.meta["model"] | {"pixel_scale": "5 arcmin"}}
+    )
+    with pytest.warns(HISAWarning, match="for pixel_scale=5 arcmin, and this result has 1 arcmin"):
+        other.assess(result)
+
+
 def test_a_result_that_is_mostly_unlike_the_models_is_doubted(trained, result):
     brighter = replace(result, t_unabsorbed=result.t_unabsorbed + 500 * u.K)
     with pytest.warns(

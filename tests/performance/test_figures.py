@@ -150,7 +150,7 @@ def test_drifts_have_a_row_for_each_of_three(drifts):
 
 def test_cross_marks_where_the_slices_meet(fractions):
     upper, lower = fractions.subfigs
-    for part, point in ((upper, (-18.75, 101.25, 8.25, 2.75)), (lower, (-13.75, 91.25, 3.25, 2.25))):
+    for part, point in ((upper, (-18.75, 101.25, 8.25, 2.75)), (lower, (-13.75, 91.25, 3.75, 2.25))):
         place = dict(zip((DELTA_T, T_U, ANGLE, VELOCITY), point, strict=True))
         for ax in panels(part):
             assert len(crosses(ax)) == 2

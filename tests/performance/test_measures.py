@@ -279,3 +279,13 @@ def test_a_slice_at_several_places_is_refused():
         measure().slice(
             "delta_t", "t_unabsorbed", angular_width=[2, 3] * u.arcmin, velocity_width=1 * u.km / u.s
         )
+
+
+def test_points_that_do_not_broadcast_are_named():
+    with pytest.raises(ParameterError, match=r"must broadcast .*delta_t \(2,\), t_unabsorbed \(3,\)"):
+        measure().at(
+            delta_t=[-1, -2] * u.K,
+            t_unabsorbed=[80, 90, 100] * u.K,
+            angular_width=1 * u.arcmin,
+            velocity_width=1 * u.km / u.s,
+        )

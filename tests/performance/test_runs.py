@@ -1,11 +1,13 @@
 """Runs over model cubes: reproducible, resumable to the bit, and never mixed up."""
 
 import astropy.units as u
+import numpy as np
 import pytest
+from astropy.io import fits
 from numpy.testing import assert_array_equal
 
 from hisatools import HISAExtractor
-from hisatools.errors import OutputError, ParameterError
+from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
 from hisatools.performance import Histograms, PerformanceModel, Voxels, run_models
 from hisatools.performance.histograms import COUNTS
 from hisatools.simulate import ModelParameters, simulate_cube
@@ -163,13 +165,14 @@ def test_a_lost_file_is_made_again(run, whole, tmp_path):
     assert_same(resumed, whole)
 
 
-@pytest.mark.parametrize("kept", [40_000, -1])
+@pytest.mark.parametrize("kept", [0, 40_000, -1])
 def test_a_half_written_file_is_made_again(kept, run, whole, tmp_path):
     run()
     path = tmp_path / "models" / "seed_00032.fits"
     content = path.read_bytes()
     path.write_bytes(content[:kept])
-    resumed, extractor = run(resume=True)
+    with pytest.warns(HISAWarning, match=r"seed_00032\.fits: damaged.*this cube is extracted again"):
+        resumed, extractor = run(resume=True)
     assert seeds_of(extractor) == [32]
     assert_same(resumed, whole)
     assert PerformanceModel.read(path).models["seed"].tolist() == [32]
@@ -189,8 +192,6 @@ def test_what_a_killed_run_left_is_cleared_away(run, whole, tmp_path):
 
 
 def test_interrupted_writing_leaves_no_model_behind(run, whole, tmp_path, monkeypatch):
-    from astropy.io import fits
-
     write = fits.HDUList.writeto
 
     def killed(self, path, **settings):
@@ -212,12 +213,21 @@ def test_models_can_be_added_later(run, whole):
     assert_same(added, whole)
 
 
-def test_fewer_models_can_be_asked_for(run, tmp_path):
+@pytest.mark.parametrize(("n_models", "seed"), [(1, 31), (1, 32), (2, 32)])
+def test_no_finished_model_of_the_folder_is_left_out(n_models, seed, run):
     run(2)
-    fewer, extractor = run(1, resume=True)
-    assert extractor.cubes == []
-    assert fewer.models["seed"].tolist() == [31]
-    assert len(list((tmp_path / "models").iterdir())) == 2
+    resumed, _ = run(n_models, seed=seed, resume=True)
+    assert resumed.models["seed"].tolist() == list(range(31, max(seed + n_models, 33)))
+
+
+def test_a_file_of_another_kind_in_the_folder_is_not_written_over(run, tmp_path):
+    run(1)
+    path = tmp_path / "models" / "seed_00032.fits"
+    fits.PrimaryHDU(np.zeros((2, 2))).writeto(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"seed_00032\.fits: not a performance model"):
+        run(resume=True)
+    assert path.read_bytes() == before
 
 
 def test_a_sample_is_kept_whatever_seed_it_is_of(run):
@@ -228,6 +238,14 @@ def test_a_sample_is_kept_whatever_seed_it_is_of(run):
     later, _ = run(3, seed=30, resume=True)
     assert later.models["seed"].tolist() == [30, 31, 32]
     assert later.sample is not None
+
+
+@pytest.mark.parametrize("shape", [32, (32, 64), "cube", None])
+def test_shape_is_three_numbers(shape):
+    if shape is None:
+        shape = (32, 64, 64, 64)
+    with pytest.raises(ParameterError, match="shape must be three whole numbers"):
+        run_models(1, shape=shape)
 
 
 def test_without_resume_an_earlier_run_is_not_touched(run, tmp_path):

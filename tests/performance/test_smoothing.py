@@ -69,6 +69,22 @@ def test_support_is_what_lies_within_half_a_fwhm_along_every_axis(seed, shape):
     assert_allclose(found, expected)
 
 
+@RANDOM
+@given(seed=st.integers(0, 9999), shape=st.tuples(*[st.integers(1, 5)] * 4))
+def test_surrounded_bins_have_voxels_on_both_sides_along_every_axis(seed, shape):
+    rng = np.random.default_rng(seed)
+    origin = [rng.integers(-24, -4), rng.integers(10, 60), rng.integers(0, 40), rng.integers(0, 20)]
+    image = rng.integers(0, 2, shape) * (rng.uniform(size=shape) < 0.1)
+    centres = (np.array(list(np.ndindex(shape))) + origin + 0.5) * STEPS
+    occupied = centres[image.ravel() > 0]
+    expected = []
+    for point in centres:
+        near = occupied[(np.abs(occupied - point) / paper_fwhm(point) <= 0.5).all(axis=1)]
+        expected.append(len(near) > 0 and ((near >= point).any(axis=0) & (near <= point).any(axis=0)).all())
+    found = Smoother(tuple(origin), shape, SmoothingParameters()).surrounded(image)
+    assert np.array_equal(found.ravel(), expected)
+
+
 @pytest.mark.parametrize(
     ("name", "places", "expected"),
     [

@@ -30,7 +30,7 @@ def models_table(first_found, n_out_all):
 def test_every_statement_has_a_row_with_its_number(model):
     table = region_table(model)
     assert len(table) == len(STATEMENTS) > 20
-    assert set(table["met"]) <= {"yes", "no", "no voxels"}
+    assert set(table["met"]) <= {"yes", "no", "no voxels", "too few"}
     counted = table["n_voxels"] > 0
     assert counted.sum() > 15
     assert np.isfinite(table["value"][counted]).all()
@@ -57,7 +57,7 @@ def test_a_region_is_measured_as_by_hand(points_model):
     assert (row["unit"], row["wanted"], row["met"]) == ("K", "0 to 5 K", "yes")
     assert_allclose(row_of(performance, "deep: real")["value"], 1)
     row = row_of(performance, "none of these: a fifth real at worst")
-    assert (row["value"], row["n_voxels"], row["met"]) == (0, 1, "no")
+    assert (row["value"], row["n_voxels"], row["met"]) == (0, 1, "too few")
 
 
 def test_regions_are_told_as_they_were_used(model):
