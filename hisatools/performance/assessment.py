@@ -15,7 +15,7 @@ from hisatools.performance.settings import differences
 MAX_GRID_DIFFERENCE = 0.05
 DESCRIPTIONS = {
     "reliability": "Likelihood that the feature's voxels are real absorption: mean true fraction",
-    "completeness": "Expected share of such absorption that is found: mean throughput at what was measured",
+    "completeness": "Share of such absorption that is found, at least: mean throughput at what was measured",
     "assessed": "Share of the voxels that are like voxels of the performance models",
 }
 
