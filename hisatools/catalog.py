@@ -12,7 +12,7 @@ from astropy.table import QTable
 from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
 from hisatools.features import angular_widths, velocity_widths
-from hisatools.io.checks import _pixel_sides
+from hisatools.io.checks import pixel_sides
 
 __all__ = ["build_catalog", "feature_names", "sky_frame"]
 
@@ -128,7 +128,7 @@ def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, 
     columns |= _positions(voxels, wcs)
     columns |= _extents(voxels)
     columns |= _sizes(voxels, wcs, columns)
-    columns |= _local_widths(voxels, delta_t_kelvin, labels > 0, np.mean(_pixel_sides(wcs, labels.shape)))
+    columns |= _local_widths(voxels, delta_t_kelvin, labels > 0, np.mean(pixel_sides(wcs, labels.shape)))
     columns |= _brightness(voxels, t_unabsorbed_kelvin.ravel()[index])
     columns |= _integrals(voxels, columns)
     columns["first_pass"] = voxels.smallest(first_pass.ravel()[index])

@@ -81,7 +81,7 @@ def check_sky(wcs, shape, source):
             f"{source}: the sky axes are rotated by {rotation:.1f} deg against the pixels (CROTA, PC or CD); "
             f"reproject the cube to axes along longitude and latitude, for example with the reproject package"
         )
-    sides = _pixel_sides(wcs, shape)
+    sides = pixel_sides(wcs, shape)
     if not np.all(np.isfinite(sides)) or np.min(sides) <= 0:
         raise InputError(
             f"{source}: the centre of the field is not on the sky; correct CRPIX and CDELT in the header"
@@ -151,8 +151,20 @@ def _range(kelvin):
     return low, high
 
 
-def _pixel_sides(wcs, shape):
-    """Width and height on the sky, in arcmin, of the pixel at the centre of the field."""
+def pixel_sides(wcs, shape):
+    """Width and height on the sky of the pixel at the centre of the field.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Longitude, latitude, velocity.
+    shape : tuple of int
+        (n_v, n_y, n_x).
+
+    Returns
+    -------
+    `~numpy.ndarray`, shape (2,), arcmin
+    """
     x, y = (shape[2] - 1) / 2, (shape[1] - 1) / 2
     xs, ys = np.array([x - 0.5, x + 0.5, x, x]), np.array([y, y, y - 0.5, y + 0.5])
     lon, lat = np.radians(wcs.celestial.pixel_to_world_values(xs, ys))
