@@ -142,10 +142,9 @@ def _add_run(verb):
 
 def _add_search(verb):
     verb.add_argument("--passes", type=int, default=3, metavar="N", help="search passes (default 3)")
-    verb.add_argument("--clean", default="numba", metavar="NAME", help="CLEAN backend (default numba)")
-    verb.add_argument(
-        "--convolution", default="scipy", metavar="NAME", help="convolution backend (default scipy)"
-    )
+    default = "(default: the fastest of the most exact; `hisatools backends` lists them)"
+    verb.add_argument("--clean", metavar="NAME", help=f"CLEAN backend {default}")
+    verb.add_argument("--convolution", metavar="NAME", help=f"convolution backend {default}")
     verb.add_argument(
         "--critical-brightness",
         metavar="T",
@@ -276,5 +275,8 @@ VERBS = {
     "demo": ("extract the absorption of a small model cube and compare with the truth", _fill_demo),
     "simulate": ("write a model cube with known absorption", _fill_simulate),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
-    "backends": ("list the installed backends", lambda verb: None),
+    "backends": (
+        "list the installed backends, with their tolerance and their speed on this machine",
+        lambda verb: None,
+    ),
 }

@@ -30,13 +30,13 @@ def extraction_lines(result):
 
     for counts in result.meta.get("passes", []):
         yield f"Pass {counts['pass']}: {counts['accepted']} voxels accepted, {counts['new']} of them new"
-    n_accepted = int(np.count_nonzero(result.mask))
-    n_searched = sum(int(np.count_nonzero(np.isfinite(plane))) for plane in result.delta_t.value)
+    n_accepted = result.n_accepted
+    n_searched = sum(int(np.count_nonzero(np.isfinite(plane))) for plane in result.t_on.value)
     fraction = 100 * n_accepted / max(n_searched, 1)
     number = f"{len(result.catalog) or 'no'} feature{'s' * (len(result.catalog) != 1)}"
     yield f"Found {number}: {n_accepted} voxels accepted, {fraction:.3g} % of the cube"
     if result.true_fraction is not None and n_accepted:
-        yield _assessment(result.true_fraction[result.mask])
+        yield _assessment(result.at_voxels(result.true_fraction))
     for remark in result.meta.get("remarks", []):
         yield f"Remark: {remark}"
 

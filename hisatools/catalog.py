@@ -1,8 +1,9 @@
 """The catalogue: one row for each feature of absorption.
 
 Only the labelled voxels are worked on, all features at once, so that ten thousand features in a
-survey cube take seconds and no copy of the cube. Amplitudes dT = T_ON - T_U are negative, as in
-Gibson et al. (2005, "the paper"); what is integrated over them is given as a positive number.
+survey cube take seconds, and some 50 bytes a labelled voxel instead of copies of the cube. Amplitudes
+dT = T_ON - T_U are negative, as in Gibson et al. (2005, "the paper"); what is integrated over them is
+given as a positive number.
 """
 
 import astropy.units as u
@@ -11,13 +12,13 @@ from astropy.coordinates import BarycentricMeanEcliptic, Galactic, SkyCoord
 from astropy.table import QTable
 from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
-from hisatools.features import angular_widths, velocity_widths
+from hisatools.features import voxel_angular_widths, voxel_velocity_widths
 from hisatools.io.checks import pixel_sides
 
 __all__ = ["build_catalog", "feature_names", "sky_frame"]
 
 KMS = u.km / u.s
-ROWS_PER_BLOCK = 64
+VOXELS_PER_BLOCK = 1_000_000
 
 # name: (dtype, unit, description)
 COLUMNS = {
@@ -64,16 +65,16 @@ COLUMNS = {
 }
 
 
-def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, *, beam=None, blank=None):
+def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, beam=None):
     """Measure every feature of a label cube.
 
     Parameters
     ----------
-    delta_t_kelvin : `~numpy.ndarray`, shape (n_v, n_y, n_x), K
-        T_ON - T_U, negative in features; NaN where the input is blank.
-    t_unabsorbed_kelvin : `~numpy.ndarray`, same shape, K
-        T_U.
-    labels : `~numpy.ndarray` of int32, same shape
+    t_on_kelvin : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x), K
+        Observed brightness; NaN where the input is blank.
+    unabsorbed_kelvin : `~numpy.ndarray` of float32, shape (n,), K
+        T_U of the labelled voxels, in the order of the array.
+    labels : `~numpy.ndarray` of int32, shape (n_v, n_y, n_x)
         0 outside features, and 1 ... n without gaps; no labelled voxel is NaN.
     first_pass : `~numpy.ndarray` of uint8, same shape
         The pass in which a voxel was first accepted, from 1.
@@ -81,8 +82,6 @@ def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, 
         Three axes: longitude, latitude, velocity.
     beam : `~radio_beam.Beam`, optional
         Written to the table's ``meta``.
-    blank : `~numpy.ndarray` of bool, same shape, optional
-        True where the input is blank; by default where ``delta_t_kelvin`` is NaN.
 
     Returns
     -------
@@ -94,7 +93,8 @@ def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, 
     Raises
     ------
     ValueError
-        If the labels have gaps, or a feature has no absorption at all.
+        If there is not one T_U for each labelled voxel, the labels have gaps, or a feature has no
+        absorption at all.
 
     Notes
     -----
@@ -114,28 +114,24 @@ def build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs, 
     >>> wcs.wcs.cunit = ["deg", "deg", "m/s"]
     >>> wcs.wcs.crval = [139.6, 0, -41e3]
     >>> wcs.wcs.cdelt = [-0.005, 0.005, -824.46]
-    >>> delta_t = np.zeros((5, 5, 5), dtype="float32")
-    >>> delta_t[2, 1:3, 1:4] = -40
-    >>> labels = (delta_t < 0).astype("int32")
-    >>> t_unabsorbed = np.full(delta_t.shape, 100, dtype="float32")
-    >>> catalog = build_catalog(delta_t, t_unabsorbed, labels, labels.astype("uint8"), wcs)
+    >>> t_on = np.full((5, 5, 5), 100, dtype="float32")
+    >>> t_on[2, 1:3, 1:4] = 60
+    >>> labels = (t_on < 100).astype("int32")
+    >>> t_unabsorbed = np.full(6, 100, dtype="float32")
+    >>> catalog = build_catalog(t_on, t_unabsorbed, labels, labels.astype("uint8"), wcs)
     >>> print(catalog["name"][0], catalog["n_voxels"][0], catalog["delta_t_peak"][0])
     GHISA 139.59+0.01-043 6 -40.0 K
     """
-    index = np.flatnonzero(labels)
-    voxels = _Voxels(delta_t_kelvin, labels, index, wcs)
+    voxels = _Voxels(t_on_kelvin, unabsorbed_kelvin, labels, wcs)
     columns = {"id": np.arange(1, voxels.n + 1)}
     columns |= _positions(voxels, wcs)
     columns |= _extents(voxels)
     columns |= _sizes(voxels, wcs, columns)
-    columns |= _local_widths(voxels, delta_t_kelvin, labels > 0, np.mean(pixel_sides(wcs, labels.shape)))
-    columns |= _brightness(voxels, t_unabsorbed_kelvin.ravel()[index])
+    columns |= _local_widths(voxels, labels, np.mean(pixel_sides(wcs, labels.shape)))
+    columns |= _brightness(voxels, unabsorbed_kelvin)
     columns |= _integrals(voxels, columns)
-    columns["first_pass"] = voxels.smallest(first_pass.ravel()[index])
-    if blank is None:
-        columns["edge"] = _touches_edge(voxels, lambda flat: np.isnan(delta_t_kelvin.ravel()[flat]))
-    else:
-        columns["edge"] = _touches_edge(voxels, lambda flat: blank.ravel()[flat])
+    columns["first_pass"] = voxels.smallest(first_pass.ravel()[voxels.index])
+    columns["edge"] = _touches_edge(voxels, t_on_kelvin.ravel())
     columns["name"] = feature_names(
         SkyCoord(columns["lon"], columns["lat"], unit="deg", frame=sky_frame(wcs)), columns["velocity"] * KMS
     )
@@ -199,25 +195,35 @@ def sky_frame(wcs):
 
 
 class _Voxels:
-    """The labelled voxels of a cube, grouped by feature with the deepest voxel first."""
+    """The labelled voxels of a cube in the order of the array, and what features have of them.
 
-    def __init__(self, delta_t_kelvin, labels, index, wcs):
+    What is kept is small, 4 bytes a voxel but for the place: there may be ten million voxels.
+    """
+
+    def __init__(self, t_on_kelvin, unabsorbed_kelvin, labels, wcs):
         self.shape = labels.shape
-        self.index = index
-        self.feature = labels.ravel()[index].astype(np.intp) - 1
+        self.index = np.flatnonzero(labels)
+        if unabsorbed_kelvin.shape != self.index.shape:
+            raise ValueError(
+                f"unabsorbed_kelvin has the shape {unabsorbed_kelvin.shape}, and {self.index.size} voxels "
+                "are labelled; give one value for each, in the order of the array"
+            )
+        self.feature = labels.ravel()[self.index] - 1
+        self.depth = unabsorbed_kelvin - t_on_kelvin.ravel()[self.index]
         self.n = int(self.feature.max(initial=-1)) + 1
-        self.depth = -delta_t_kelvin.ravel()[index].astype(np.float64)
         self.count = np.bincount(self.feature, minlength=self.n)
         if self.n and self.count.min() == 0:
             raise ValueError(f"labels must run from 1 to {self.n} without gaps")
         self.weight = np.abs(self.depth)
         if not np.all(self.total(self.weight) > 0):
             raise ValueError("every label needs a voxel with dT other than 0 and none with NaN")
-        self.v, self.y, self.x = np.unravel_index(index, self.shape)
-        self.order = np.lexsort((-self.depth, self.feature))
-        self.start = np.cumsum(self.count) - self.count
-        self.deepest = self.order[self.start]
+        self.deepest = self._deepest()
         self.channel_width_kms = float(np.abs(np.diff(_velocity(wcs, np.arange(2)))[0]))
+
+    def place(self, axis):
+        """Pixel or channel of each voxel along an axis of the cube."""
+        following = int(np.prod(self.shape[axis + 1 :], dtype=np.intp))
+        return self.index // following % self.shape[axis]
 
     def total(self, values):
         return np.bincount(self.feature, weights=values, minlength=self.n)
@@ -226,35 +232,50 @@ class _Voxels:
         return self.total(values) / self.count
 
     def smallest(self, values):
-        return np.minimum.reduceat(values[self.order], self.start) if self.n else values[:0]
+        return self._extreme(np.minimum, values)
 
     def largest(self, values):
-        return np.maximum.reduceat(values[self.order], self.start) if self.n else values[:0]
+        return self._extreme(np.maximum, values)
+
+    def _extreme(self, function, values):
+        # Any voxel of the feature will do to start from.
+        found = np.empty(self.n, values.dtype)
+        found[self.feature] = values
+        function.at(found, self.feature, values)
+        return found
+
+    def _deepest(self):
+        """The deepest voxel of each feature; of several as deep, the first in the array."""
+        candidates = np.flatnonzero(self.depth == self.largest(self.depth)[self.feature])[::-1]
+        deepest = np.empty(self.n, np.intp)
+        deepest[self.feature[candidates]] = candidates  # the last one to be written stays
+        return deepest
 
 
 def _positions(voxels, wcs):
     weight = voxels.total(voxels.weight)
-    v, y, x = (voxels.total(voxels.weight * axis) / weight for axis in (voxels.v, voxels.y, voxels.x))
-    centroid = _world(wcs, v, y, x)
-    peak = _world(wcs, *(axis[voxels.deepest] for axis in (voxels.v, voxels.y, voxels.x)))
+    peak, centroid = [], []
+    for axis in range(3):
+        place = voxels.place(axis)
+        peak.append(place[voxels.deepest])
+        centroid.append(voxels.total(np.multiply(voxels.weight, place, dtype=np.float64)) / weight)
     names = ("lon", "lat", "velocity")
     # The pixel centroid stays for the pixel area; it is no column.
-    found = {"_pixel": (y, x)} | dict(zip(names, centroid, strict=True))
-    return found | {f"{name}_peak": value for name, value in zip(names, peak, strict=True)}
+    found = {"_pixel": centroid[1:]} | dict(zip(names, _world(wcs, *centroid), strict=True))
+    return found | {f"{name}_peak": value for name, value in zip(names, _world(wcs, *peak), strict=True)}
 
 
 def _extents(voxels):
     extents = {}
-    for name in ("x", "y", "v"):
-        extents[f"{name}_min"] = voxels.smallest(getattr(voxels, name))
-        extents[f"{name}_max"] = voxels.largest(getattr(voxels, name))
+    for axis, name in enumerate("vyx"):
+        place = voxels.place(axis)
+        extents[f"{name}_min"] = voxels.smallest(place)
+        extents[f"{name}_max"] = voxels.largest(place)
     return extents
 
 
 def _sizes(voxels, wcs, columns):
-    n_y, n_x = voxels.shape[1:]
-    sight_line = (voxels.feature * n_y + voxels.y) * n_x + voxels.x
-    n_sight_lines = np.bincount(np.unique(sight_line) // (n_y * n_x), minlength=voxels.n)
+    n_sight_lines = _sight_lines(voxels)
     pixel_sr = _pixel_area_sr(wcs, *columns["_pixel"])
     return {
         "_n_sight_lines": n_sight_lines,
@@ -265,22 +286,28 @@ def _sizes(voxels, wcs, columns):
     }
 
 
-def _local_widths(voxels, delta_t_kelvin, mask, pixel_arcmin):
+def _sight_lines(voxels):
+    """Number of sight lines of each feature."""
+    n_pixels = voxels.shape[1] * voxels.shape[2]
+    sight_line = voxels.index % n_pixels
+    sight_line += np.multiply(voxels.feature, n_pixels, dtype=np.intp)
+    sight_line.sort()
+    first = np.ones(sight_line.size, dtype=bool)
+    np.not_equal(sight_line[1:], sight_line[:-1], out=first[1:])
+    return np.bincount(sight_line[first] // n_pixels, minlength=voxels.n)
+
+
+def _local_widths(voxels, labels, pixel_arcmin):
     """Widths at every voxel (section 3.3.1), taken together by feature."""
-    # A channel or some rows at a time, so that no further cube is held.
-    if mask[0].size == 1:
-        angular = np.full(voxels.index.size, np.nan)
-    else:
-        angular = np.concatenate([angular_widths(channel[None])[0][channel] for channel in mask])
-    line = np.empty(voxels.index.size, np.float32)
-    for block in range(-(-mask.shape[1] // ROWS_PER_BLOCK)):
-        rows = slice(block * ROWS_PER_BLOCK, (block + 1) * ROWS_PER_BLOCK)
-        depth, inside = np.negative(delta_t_kelvin[:, rows], dtype=np.float32), mask[:, rows]
-        line[voxels.y // ROWS_PER_BLOCK == block] = velocity_widths(depth, inside)[inside]
-    return {
+    line = voxel_velocity_widths(voxels.depth, voxels.index, voxels.shape)
+    widths = {"velocity_width_mean": voxels.mean(line) * voxels.channel_width_kms}
+    if labels[0].size == 1:
+        unknown = np.full(voxels.n, np.nan)
+        return widths | {"angular_width_max": unknown, "angular_width_mean": unknown}
+    angular = voxel_angular_widths(channel > 0 for channel in labels)
+    return widths | {
         "angular_width_max": voxels.largest(angular) * pixel_arcmin,
         "angular_width_mean": voxels.mean(angular) * pixel_arcmin,
-        "velocity_width_mean": voxels.mean(line) * voxels.channel_width_kms,
     }
 
 
@@ -288,7 +315,7 @@ def _brightness(voxels, t_unabsorbed):
     delta_t_mean = -voxels.mean(voxels.depth)
     t_unabsorbed_mean = voxels.mean(t_unabsorbed)
     return {
-        "delta_t_peak": -voxels.depth[voxels.deepest],
+        "delta_t_peak": -voxels.depth[voxels.deepest].astype(np.float64),
         "delta_t_mean": delta_t_mean,
         "t_unabsorbed_mean": t_unabsorbed_mean,
         "t_on_mean": t_unabsorbed_mean + delta_t_mean,
@@ -309,7 +336,8 @@ def _velocity_fwhm(voxels, first, last):
     # for a half-maximum point end there at the latest.
     length = last - first + 3
     start = np.cumsum(length) - length
-    place = start[voxels.feature] + voxels.v - first[voxels.feature] + 1
+    place = voxels.place(0)
+    place += (start - first + 1)[voxels.feature]
     spectrum = np.bincount(place, weights=voxels.weight, minlength=int(length.sum()))
     owner = np.repeat(np.arange(voxels.n), length)
     order = np.lexsort((-spectrum, owner))
@@ -324,19 +352,23 @@ def _velocity_fwhm(voxels, first, last):
     return (upper - lower) * voxels.channel_width_kms
 
 
-def _touches_edge(voxels, is_blank):
-    """Whether a feature has a voxel on the border of the cube or beside a blank one."""
-    touching = np.zeros(voxels.index.size, dtype=bool)
-    strides = (voxels.shape[1] * voxels.shape[2], voxels.shape[2], 1)
-    for axis, length, stride in zip((voxels.v, voxels.y, voxels.x), voxels.shape, strides, strict=True):
-        if length == 1:
-            continue
-        for border, step in ((0, -stride), (length - 1, stride)):
-            outside = axis == border
-            touching |= outside
-            inner = np.flatnonzero(~outside)
-            touching[inner] |= is_blank(voxels.index[inner] + step)
-    return voxels.total(touching) > 0
+def _touches_edge(voxels, brightness):
+    """Whether a feature has a voxel on the border of the cube or beside a blank one, NaN when flattened."""
+    touches = np.zeros(voxels.n, dtype=bool)
+    for start in range(0, voxels.index.size, VOXELS_PER_BLOCK):
+        block = slice(start, start + VOXELS_PER_BLOCK)
+        index, feature = voxels.index[block], voxels.feature[block]
+        stride = 1
+        for length in reversed(voxels.shape):
+            if length > 1:
+                place = index // stride % length
+                for border, step in ((0, -stride), (length - 1, stride)):
+                    outside = place == border
+                    touches[feature[outside]] = True
+                    blank = np.isnan(brightness[index[~outside] + step])
+                    touches[feature[~outside][blank]] = True
+            stride *= length
+    return touches
 
 
 def _world(wcs, v, y, x):

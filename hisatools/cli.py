@@ -216,16 +216,10 @@ def _inspect(arguments):
 
 
 def _backends(arguments):
-    from hisatools.backends import available, get_backend
+    from hisatools.backends.speed import backend_lines
 
-    for kind in ("clean", "convolution"):
-        for name in available(kind):
-            try:
-                get_backend(kind, name)
-                state = "works"
-            except HISAError as error:
-                state = str(error)
-            print(f"{kind:12} {name:12} {state}")
+    for line in backend_lines():
+        print(line, flush=True)
 
 
 # --- performance: before and after ------------------------------------------------------------

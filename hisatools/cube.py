@@ -234,6 +234,21 @@ class HISACube:
         """A FITS header for images on these axes: WCS, beam and OBJECT."""
         return image_header(self._wcs, beam=self.beam, object_name=self.meta.get("object"))
 
+    def block(self, box):
+        """Brightness of a box of voxels: the door through which searches and estimates see a cube.
+
+        Parameters
+        ----------
+        box : int, slice or tuple of them
+            Voxels along (v, y, x).
+
+        Returns
+        -------
+        `~numpy.ndarray` of float32, K
+            Not to be changed: it may be a view of the cube.
+        """
+        return self.kelvin[box]
+
     def with_brightness(self, kelvin):
         """The same cube with other brightness.
 

@@ -24,7 +24,7 @@ class BackendError(HISAError, ValueError):
 
 
 class BackendUnavailableError(BackendError, ImportError):
-    """A known backend whose package is not installed."""
+    """A known backend whose package is not installed or cannot be imported."""
 
 
 class OutputError(HISAError, OSError):

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from numbers import Integral
 
-import astropy.units as u
 import numpy as np
 
 from hisatools.catalog import build_catalog
 from hisatools.errors import HISAWarning, ParameterError
 from hisatools.features import feature_significance, label_features
+from hisatools.filling import FilledCube, VoxelValues
 from hisatools.parameters import (
     ExtractionParameters,
     ShellParameters,
@@ -19,7 +19,7 @@ from hisatools.parameters import (
     SpectralParameters,
     check_number,
 )
-from hisatools.results import HISAResult, MaskBit
+from hisatools.results import HISAResult, MaskBit, flagged
 from hisatools.search.spatial import SpatialSearcher
 from hisatools.search.spectral import SpectralSearcher
 from hisatools.unabsorbed import UnabsorbedEstimator
@@ -60,8 +60,8 @@ class HISAExtractor:
         self.n_passes = int(n_passes)
 
     @classmethod
-    def preset(cls, name, *, clean="numba", convolution="scipy", n_passes=3):
-        """An extractor with a survey's parameters and backends chosen by name."""
+    def preset(cls, name, *, clean=None, convolution=None, n_passes=3):
+        """An extractor with a survey's parameters, and backends chosen by name or the fastest ones."""
         return cls(
             spectral=SpectralSearcher(SpectralParameters.preset(name), clean=clean),
             spatial=SpatialSearcher(SpatialParameters.preset(name), clean=clean, convolution=convolution),
@@ -125,7 +125,10 @@ class HISAExtractor:
 
 
 class _Extraction:
-    """The state of one run: flags of all passes, and T_U as it stands."""
+    """The state of one run: flags of all passes, what is accepted, and T_U as it stands.
+
+    Accepted voxels are few, and kept as their places in the flattened cube.
+    """
 
     def __init__(self, extractor, cube, workers, progress):
         self.extractor, self.cube = extractor, cube
@@ -133,8 +136,10 @@ class _Extraction:
         self.timings = {}
         self.passes = []
         self.flags = np.zeros(cube.shape, np.uint8)
-        self.first_pass = np.zeros(cube.shape, np.uint8)
-        self.accepted = np.zeros(cube.shape, bool)
+        self.n_flagged = 0
+        self.accepted = np.zeros(0, np.int64)
+        self.new = []
+        self.estimate = VoxelValues(self.accepted, np.zeros(0, np.float32))
         self.searched = cube
         self.fitted = cube
         self.spatial_noise = None
@@ -168,28 +173,33 @@ class _Extraction:
         yield
         self.timings[stage] = round(self.timings.get(stage, 0) + time.perf_counter() - start, 3)
 
+    @property
+    def needed(self):
+        """What must have flagged a voxel that is accepted."""
+        return MaskBit.SPECTRAL if self.spatial_noise is None else MaskBit.SPECTRAL | MaskBit.SPATIAL
+
     def search(self, number):
         """One pass: flag, interpolate over the union of all flags, accept.
 
         Returns whether another pass could find anything else.
         """
-        flags, accepted = self.flags.copy(), self.accepted
+        n_flagged, accepted = self.n_flagged, self.accepted
         with self._timed("spectral search"):
             found = self.extractor.spectral.search(self.searched, noise=self.spectral_noise, **self.how)
-            self.flags |= found.mask * np.uint8(MaskBit.SPECTRAL)
+            self._flag(found.amplitude.value, MaskBit.SPECTRAL)
         del found
         self._search_maps()
-        estimate = self._estimate()
-        if number == 1 and self.spatial_noise is not None and self.accepted.any():
+        self._interpolate()
+        if number == 1 and self.spatial_noise is not None and self.accepted.size:
             # U has sunk into what is as large as the CLEAN kernel: once more, now that it is known.
-            self.fitted = self._filled(self._known_absorption(), estimate)
+            self.fitted = FilledCube(self.cube, self._known_absorption())
             self._search_maps()
-            estimate = self._estimate()
+            self._interpolate()
         self._record(number)
-        self.searched = self._filled(self.accepted, estimate)
-        self.fitted = self._filled(self._known_absorption(), estimate)
-        unchanged = np.array_equal(flags, self.flags) and np.array_equal(accepted, self.accepted)
-        return self.accepted.any() and not unchanged
+        self.searched = FilledCube(self.cube, self._accepted_values())
+        self.fitted = FilledCube(self.cube, self._known_absorption())
+        unchanged = n_flagged == self.n_flagged and np.array_equal(accepted, self.accepted)
+        return self.accepted.size > 0 and not unchanged
 
     def _search_maps(self):
         """Flag what the spatial search finds in the cube, with U fitted to what is left of it.
@@ -203,58 +213,91 @@ class _Extraction:
             found = self.extractor.spatial.search(
                 self.cube, noise=self.spatial_noise, fitted=self.fitted, **self.how
             )
-            self.flags |= found.mask * np.uint8(MaskBit.SPATIAL)
+            self._flag(found.amplitude.value, MaskBit.SPATIAL)
 
-    def _estimate(self):
-        """T_U across the union of all flags, and what is accepted with it."""
+    def _flag(self, amplitude, bit):
+        """Add what a search found to the flags, and count those that are new."""
+        for flags, channel in zip(self.flags, amplitude, strict=True):
+            found = channel > 0
+            self.n_flagged += int(np.count_nonzero(found & ~flagged(flags, bit)))
+            flags |= found * np.uint8(bit)
+
+    def _interpolate(self):
+        """T_U across the union of all flags, where it is needed, and what is accepted with it."""
         with self._timed("unabsorbed emission"):
-            estimate = self.extractor.unabsorbed.estimate(self.cube, self.flags > 0, **self.how)
+            labels, n_features = label_features(self.flags > 0)
+            features, index = self._candidates(labels, n_features)
+            kelvin, _ = self.extractor.unabsorbed.at_voxels(self.cube, labels, features, index, **self.how)
+            self.estimate = VoxelValues(index, kelvin)
+        del labels
         with self._timed("filters"):
-            self.accepted = self._accept(estimate)
-        return estimate
+            self.accepted = self._accept()
 
-    def _filled(self, mask, estimate):
-        """The cube with T_U in place of the absorption of a mask."""
-        return self.cube.with_brightness(np.where(mask, estimate.t_unabsorbed.value, self.cube.kelvin))
+    def _candidates(self, labels, n_features):
+        """Features in which a voxel may be accepted, and those of their voxels that may be filled in.
 
-    def _accept(self, estimate):
-        """The intersection filter and those applied with it (section 2.4.2), then significance."""
+        A voxel that only the spatial search saw is neither accepted nor filled in.
+        """
+        chosen = np.zeros(n_features + 1, bool)
+        for channel, flags in zip(labels, self.flags, strict=True):
+            chosen[channel[flagged(flags, self.needed)]] = True
+        places = [
+            np.flatnonzero(chosen[channel] & flagged(flags, MaskBit.SPECTRAL)) + k * flags.size
+            for k, (channel, flags) in enumerate(zip(labels, self.flags, strict=True))
+        ]
+        return np.flatnonzero(chosen), np.concatenate(places)
+
+    def _accept(self):
+        """Places that pass the intersection filter and those applied with it (section 2.4.2)."""
         parameters = self.extractor.parameters
-        needed = MaskBit.SPECTRAL if self.spatial_noise is None else MaskBit.SPECTRAL | MaskBit.SPATIAL
-        accepted = (self.flags & needed) == needed
-        accepted &= estimate.delta_t.value < 0
-        accepted &= estimate.t_unabsorbed.value >= parameters.critical_brightness.value
+        index, t_unabsorbed = self.estimate.index, self.estimate.kelvin
+        depth_kelvin = t_unabsorbed - self.cube.kelvin.reshape(-1)[index]
+        accepted = flagged(self.flags.reshape(-1)[index], self.needed)
+        accepted &= depth_kelvin > 0
+        accepted &= t_unabsorbed >= parameters.critical_brightness.value
         if self.cube.weights is not None:
-            accepted &= self.cube.weights >= parameters.min_weight
-        if parameters.min_significance > 0 and accepted.any():
-            self._drop_insignificant(accepted, -estimate.delta_t.value)
-        return accepted
+            weights = self.cube.weights.reshape(-1)
+            accepted &= weights[index % weights.size] >= parameters.min_weight
+        index, depth_kelvin = index[accepted], depth_kelvin[accepted]
+        if parameters.min_significance > 0 and index.size:
+            return index[self._significant(index, depth_kelvin)]
+        return index
+
+    def _accepted_values(self):
+        return VoxelValues(self.accepted, self.estimate.at(self.accepted))
 
     def _known_absorption(self):
-        """Accepted voxels, and what the spectral search flagged in one piece with them.
+        """T_U of the accepted voxels, and of what the spectral search flagged in one piece with them.
 
         The spatial search of the next pass fits T_U there. Fitted to the absorption, its U would
         sink into what is larger than the CLEAN kernel, and the search would find but the rim.
         """
-        labels, n_features = label_features((self.flags & MaskBit.SPECTRAL) != 0)
+        labels, n_features = label_features(flagged(self.flags, MaskBit.SPECTRAL))
+        labels = labels.reshape(-1)
         holds_accepted = np.zeros(n_features + 1, bool)
         holds_accepted[labels[self.accepted]] = True
-        return holds_accepted[labels]
+        return self.estimate.only(holds_accepted[labels[self.estimate.index]])
 
-    def _drop_insignificant(self, accepted, depth_kelvin):
-        """Unflag, in place, features that noise could have made."""
-        labels, n_features = label_features(accepted)
-        voxels = np.nonzero(accepted)
+    def _significant(self, index, depth_kelvin):
+        """Whether the voxels are in features that noise could not have made."""
+        feature, n_features = self._features(index)
         significance = feature_significance(
-            depth_kelvin[voxels],
-            self._sigma_kelvin(voxels),
-            labels[voxels] - 1,
+            depth_kelvin,
+            self._sigma_kelvin(np.unravel_index(index, self.cube.shape)),
+            feature,
             n_features,
             1.0 if self.spatial_noise is None else self.spatial_noise.correlation.n_voxels,
         )
         # Written so that a feature of unknown noise is kept.
         dropped = significance < self.extractor.parameters.min_significance
-        accepted[voxels] = ~dropped[labels[voxels] - 1]
+        return ~dropped[feature]
+
+    def _features(self, index):
+        """Which feature of their own mask some voxels belong to, from 0, and how many there are."""
+        mask = np.zeros(self.cube.shape, bool)
+        mask.reshape(-1)[index] = True
+        labels, n_features = label_features(mask)
+        return labels.reshape(-1)[index] - 1, n_features
 
     def _sigma_kelvin(self, voxels):
         """Noise of O at some voxels."""
@@ -264,33 +307,33 @@ class _Extraction:
 
     def _record(self, number):
         """Note which voxels are new in this pass, and count."""
-        new = self.accepted & (self.first_pass == 0)
-        self.first_pass[new] = number
+        known = np.concatenate([self.accepted[:0], *self.new])
+        self.new.append(np.setdiff1d(self.accepted, known, assume_unique=True))
         counts = {
-            "spectral": self.flags & MaskBit.SPECTRAL,
-            "spatial": self.flags & MaskBit.SPATIAL,
-            "union": self.flags,
-            "accepted": self.accepted,
-            "new": new,
+            "spectral": _count(self.flags, MaskBit.SPECTRAL),
+            "spatial": _count(self.flags, MaskBit.SPATIAL),
+            "union": int(np.count_nonzero(self.flags)),
+            "accepted": self.accepted.size,
+            "new": self.new[-1].size,
         }
-        self.passes.append(
-            {"pass": number} | {name: int(np.count_nonzero(voxels)) for name, voxels in counts.items()}
-        )
+        self.passes.append({"pass": number} | counts)
 
     def result(self, cube, box):
         """What was accepted in the last pass, on the axes of the whole cube."""
-        t_unabsorbed = cube.kelvin.copy()
-        t_unabsorbed[box] = self.searched.kelvin
-        delta_t = cube.kelvin - t_unabsorbed
-        first_pass, flags = np.zeros(cube.shape, np.uint8), np.zeros(cube.shape, np.uint8)
-        first_pass[box] = np.where(self.accepted, self.first_pass, 0)
-        flags[box] = self.flags | self.accepted * np.uint8(MaskBit.ACCEPTED)
+        first_pass = np.zeros(self.cube.shape, np.uint8)
+        for number, index in enumerate(self.new, start=1):
+            first_pass.reshape(-1)[np.intersect1d(index, self.accepted, assume_unique=True)] = number
+        self.flags.reshape(-1)[self.accepted] |= np.uint8(MaskBit.ACCEPTED)
+        first_pass, flags = (_on_axes(part, cube.shape, box) for part in (first_pass, self.flags))
+        unabsorbed_kelvin = self._accepted_values().kelvin
         with self._timed("catalogue"):
             labels, _ = label_features(first_pass > 0)
-            catalog = build_catalog(delta_t, t_unabsorbed, labels, first_pass, cube.wcs, beam=cube.beam)
+            catalog = build_catalog(
+                cube.kelvin, unabsorbed_kelvin, labels, first_pass, cube.wcs, beam=cube.beam
+            )
         return HISAResult(
-            delta_t=u.Quantity(delta_t, u.K, copy=False),
-            t_unabsorbed=u.Quantity(t_unabsorbed, u.K, copy=False),
+            t_on=cube.data,
+            unabsorbed_kelvin=unabsorbed_kelvin,
             flags=flags,
             labels=labels,
             first_pass=first_pass,
@@ -318,13 +361,13 @@ class _Extraction:
         remarks = []
         if self.spatial_noise is None:
             remarks.append("one sight line: spectral search only")
-        if not self.accepted.any():
+        if not self.accepted.size:
             remarks.append(self._why_nothing())
         return remarks
 
     def _why_nothing(self):
         critical = self.extractor.parameters.critical_brightness
-        brightest = float(np.nanmax(self.searched.kelvin))
+        brightest = float(np.nanmax(self.cube.kelvin))
         if brightest < critical.value:
             return (
                 f"no absorption: the brightest voxel is {brightest:.3g} K, so T_U is below T_crit = "
@@ -336,3 +379,17 @@ class _Extraction:
             "no absorption: what the searches found was not found by both, was fainter than "
             f"T_crit = {critical.value:g} K, or did not stand out from the noise"
         )
+
+
+def _count(flags, bit):
+    """How many voxels have a bit, counted by channel lest a mask of the cube be made."""
+    return sum(int(np.count_nonzero(flagged(channel, bit))) for channel in flags)
+
+
+def _on_axes(part, shape, box):
+    """A cube of zeros with a part put into its box; the part itself where it is the whole."""
+    if part.shape == shape:
+        return part
+    whole = np.zeros(shape, part.dtype)
+    whole[box] = part
+    return whole

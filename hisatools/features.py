@@ -4,7 +4,7 @@ The widths are those of the paper, section 3.3.1. Plain arrays in pixels and cha
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from scipy import ndimage
 
 
@@ -67,28 +67,65 @@ def velocity_widths(depth_kelvin, mask):
         The FWHM of the contiguous run of masked channels, from linear interpolation at half of
         its maximum (the absorption is 0 outside the run); 0 outside ``mask``.
     """
-    return _velocity_widths(np.ascontiguousarray(depth_kelvin), np.ascontiguousarray(mask))
-
-
-@njit(cache=True, parallel=True)
-def _velocity_widths(depth, mask):
-    n_v, n_y, n_x = depth.shape
-    widths = np.zeros(depth.shape, np.float32)
-    for y in prange(n_y):
-        for x in range(n_x):
-            first = 0
-            while first < n_v:
-                if not mask[first, y, x]:
-                    first += 1
-                    continue
-                stop = first
-                while stop < n_v and mask[stop, y, x]:
-                    stop += 1
-                width = _run_fwhm(depth[first:stop, y, x])
-                for k in range(first, stop):
-                    widths[k, y, x] = width
-                first = stop
+    widths = np.zeros(mask.shape, np.float32)
+    widths[mask] = voxel_velocity_widths(depth_kelvin[mask], np.flatnonzero(mask), mask.shape)
     return widths
+
+
+def voxel_velocity_widths(depth_kelvin, index, shape):
+    """As `velocity_widths`, of the voxels alone: absorption is a small part of a cube.
+
+    Parameters
+    ----------
+    depth_kelvin : `~numpy.ndarray`, shape (n,)
+        Depths, -dT, of the voxels.
+    index : `~numpy.ndarray` of int, shape (n,)
+        Where they are in the flattened cube, rising.
+    shape : tuple of int
+        (n_v, n_y, n_x) of the cube.
+
+    Returns
+    -------
+    `~numpy.ndarray` of float32, shape (n,)
+        In channels.
+    """
+    return _voxel_velocity_widths(depth_kelvin, index, shape[0], shape[1] * shape[2])
+
+
+@njit(cache=True)
+def _voxel_velocity_widths(depth, index, n_v, n_pixels):
+    # From each voxel on to that in the next channel of its sight line, where there is one.
+    following = np.full(index.size, -1, np.int32)
+    first = np.ones(index.size, np.bool_)
+    latest = np.full(n_pixels, -1, np.int32)
+    for i in range(index.size):
+        pixel = index[i] % n_pixels
+        before = latest[pixel]
+        if before >= 0 and index[i] - index[before] == n_pixels:
+            following[before] = i
+            first[i] = False
+        latest[pixel] = i
+    widths = np.empty(index.size, np.float32)
+    run = np.empty(n_v, depth.dtype)
+    for i in range(index.size):
+        if first[i]:
+            _measure_run(i, following, depth, run, widths)
+    return widths
+
+
+@njit(cache=True)
+def _measure_run(start, following, depth, run, widths):
+    """The width of the run that starts at a voxel, given to all its voxels."""
+    length, i = 0, start
+    while i >= 0:
+        run[length] = depth[i]
+        length += 1
+        i = following[i]
+    width = _run_fwhm(run[:length])
+    i = start
+    while i >= 0:
+        widths[i] = width
+        i = following[i]
 
 
 @njit(cache=True)
@@ -133,13 +170,55 @@ def angular_widths(mask):
     return widths
 
 
+def voxel_angular_widths(channels):
+    """As `angular_widths`, of the masked voxels alone.
+
+    Parameters
+    ----------
+    channels : iterable of `~numpy.ndarray` of bool, shape (n_y, n_x)
+        The channels of a mask, in order: a cube, or what makes them one at a time.
+
+    Returns
+    -------
+    `~numpy.ndarray` of float32, shape (n,)
+        In pixels, one for each True voxel in the order of the array.
+    """
+    widths = [angular_widths(channel[None])[0][channel] for channel in channels]
+    return np.concatenate(widths) if widths else np.empty(0, np.float32)
+
+
 def _channel_angular_widths(mask, widths):
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.nonzero(mask)
-    squared = np.rint(distance[y, x] ** 2).astype(np.int64)
+    squared = _squared_distances(np.ascontiguousarray(mask), y, x)
     order = np.argsort(-squared, kind="stable")
     _paint_discs(y[order], x[order], squared[order], widths)
     widths[~mask] = 0
+
+
+@njit(cache=True)
+def _squared_distances(mask, y, x):
+    """Squared distance from each masked pixel to the nearest one unmasked or beyond the map."""
+    n_y, n_x = mask.shape
+    # Along the column first; then only as far along the row as something nearer can be.
+    along_column = np.zeros((n_y + 2, n_x + 2), np.int32)
+    for row in range(1, n_y + 1):
+        for column in range(1, n_x + 1):
+            if mask[row - 1, column - 1]:
+                along_column[row, column] = along_column[row - 1, column] + 1
+    for row in range(n_y, 0, -1):
+        for column in range(1, n_x + 1):
+            along_column[row, column] = min(along_column[row, column], along_column[row + 1, column] + 1)
+    squared = np.empty(y.size, np.int64)
+    for i in range(y.size):
+        rows = along_column[y[i] + 1]
+        nearest = rows[x[i] + 1] ** 2
+        step = 1
+        while step**2 < nearest:  # which the rim of zeros ends at the latest
+            side = min(rows[x[i] + 1 - step], rows[x[i] + 1 + step])
+            nearest = min(nearest, step**2 + side**2)
+            step += 1
+        squared[i] = nearest
+    return squared
 
 
 @njit(cache=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from hisatools.smoothing import box_mean
 
@@ -279,9 +278,15 @@ def coarse_noise(image, scale_pix):
 
 def expand_noise(coarse, shape):
     """Interpolate a `coarse_noise` grid to a map of ``shape`` (n_y, n_x)."""
-    positions = [np.linspace(0, nodes - 1, size) for size, nodes in zip(shape, coarse.shape, strict=True)]
-    grid = np.meshgrid(*positions, indexing="ij")
-    return map_coordinates(coarse, grid, order=1, mode="nearest").astype(np.float32)
+    along_y, along_x = (_between(nodes, size) for nodes, size in zip(coarse.shape, shape, strict=True))
+    return along_y @ coarse.astype(np.float32) @ along_x.T
+
+
+def _between(n_nodes, size):
+    """Weights of linear interpolation from nodes to ``size`` pixels, shape (size, n_nodes)."""
+    position = np.linspace(0, n_nodes - 1, size)
+    distance = np.abs(np.subtract.outer(position, np.arange(n_nodes)))
+    return np.maximum(1 - distance, 0).astype(np.float32)
 
 
 def _grid(size, step):

@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 
 from hisatools.catalog import sky_frame
 from hisatools.errors import ParameterError
+from hisatools.results import MaskBit, flagged
 
 __all__ = ["plot_channel", "plot_spectrum"]
 
@@ -65,7 +66,7 @@ def plot_channel(result, velocity=None, *, ax=None, what="delta_t"):
     if ax is None:
         figure = new_figure(6.4, 5.4)
         ax = figure.add_subplot(projection=result.wcs.celestial)
-    data = channel_plane(result, what, channel)
+    data = result.plane_kelvin(what, channel)
     image = draw_map(ax, data, what, color_limits(what, data))
     ax.figure.colorbar(image, ax=ax, label=LABELS[what])
     label_sky(ax, result.wcs)
@@ -110,23 +111,28 @@ def plot_spectrum(result, position=None, *, ax=None):
 
 def deepest_channel(result):
     """The channel with most absorption, or the brightest one if there is none."""
-    depth = [np.nansum(plane) for plane in result.delta_t.value]
+    depth = [plane.sum(dtype=float) for plane in _absorption(result)]
     if min(depth) < 0:
         return int(np.argmin(depth))
-    brightness = [np.fmax.reduce(plane, axis=None, initial=-np.inf) for plane in result.t_unabsorbed.value]
+    brightness = [np.fmax.reduce(plane, axis=None, initial=-np.inf) for plane in result.t_on.value]
     return int(np.argmax(brightness))
 
 
 def deepest_sight_line(result, channel=None):
     """Pixel (y, x) of the deepest voxel, or of the brightest if there is no absorption."""
     if channel is None:
-        depth = [np.fmin.reduce(plane, axis=None, initial=0) for plane in result.delta_t.value]
-        channel = int(np.argmin(depth))
-    plane = result.delta_t.value[channel]
+        channel = int(np.argmin([plane.min(initial=0) for plane in _absorption(result)]))
+    plane = result.plane_kelvin("delta_t", channel)
     if not np.any(plane < 0):
-        plane = -result.t_unabsorbed.value[deepest_channel(result)]
+        plane = -result.plane_kelvin("t_unabsorbed", deepest_channel(result))
     place = np.argmin(np.where(np.isnan(plane), np.inf, plane))
     return tuple(int(pixel) for pixel in np.unravel_index(place, plane.shape))
+
+
+def _absorption(result):
+    """The dT of the accepted voxels, K, of one channel after the other."""
+    for channel, plane in enumerate(result.flags):
+        yield result.plane_kelvin("delta_t", channel)[flagged(plane, MaskBit.ACCEPTED)]
 
 
 def _nearest_channel(result, velocity):
@@ -154,13 +160,6 @@ def _pixel(result, position):
     if not (0 <= y < n_y and 0 <= x < n_x):
         raise ParameterError(f"position ({y}, {x}) is not in the cube of {n_y} x {n_x} pixels (y, x)")
     return int(y), int(x)
-
-
-def channel_plane(result, what, channel):
-    """One channel of "delta_t", "t_unabsorbed" or "t_on", K; NaN where blank."""
-    if what == "t_on":
-        return (result.t_unabsorbed[channel] + result.delta_t[channel]).to_value(u.K)
-    return getattr(result, what)[channel].to_value(u.K)
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -233,8 +232,9 @@ def draw_overlay(ax, where, color):
     """Fill the pixels that are True."""
     from matplotlib.colors import to_rgba
 
-    image = np.zeros((*where.shape, 4))
-    image[where] = to_rgba(color)
+    # Whole numbers: what matplotlib makes of a picture of floats takes eight times the memory.
+    image = np.zeros((*where.shape, 4), np.uint8)
+    image[where] = np.rint(255 * np.array(to_rgba(color)))
     ax.imshow(image, origin="lower")
 
 
@@ -255,11 +255,8 @@ def label_sky(ax, wcs, *, lon=True, lat=True):
 def draw_spectrum(ax, result, y, x):
     """T_ON, T_U and dT of a pixel, without the label of the velocity axis."""
     edges, order = velocity_bins(result)
-    t_unabsorbed, delta_t = (
-        getattr(result, name)[:, y, x].to_value(u.K)[order] for name in ("t_unabsorbed", "delta_t")
-    )
-    t_on = t_unabsorbed + delta_t
-    accepted = result.mask[:, y, x][order]
+    t_on, t_unabsorbed, accepted = (values[order] for values in _sight_line(result, y, x))
+    delta_t = t_on - t_unabsorbed
     ax.axhline(0, color="0.6", linewidth=0.8)
     for top, base in ((np.where(accepted, t_unabsorbed, t_on), t_on), (delta_t, np.zeros_like(t_on))):
         ax.stairs(
@@ -279,6 +276,16 @@ def draw_spectrum(ax, result, y, x):
     ax.legend(loc="upper right", fontsize="small")
     ax.tick_params(which="both", direction="in", top=True, right=True)
     ax.minorticks_on()
+
+
+def _sight_line(result, y, x):
+    """T_ON and T_U of a pixel, K, and where it was accepted; each of shape (n_v,)."""
+    accepted = flagged(result.flags[:, y, x], MaskBit.ACCEPTED)
+    t_on = result.t_on[:, y, x].to_value(u.K)
+    t_unabsorbed = t_on.copy()
+    for channel in np.flatnonzero(accepted):
+        t_unabsorbed[channel] = result.plane_kelvin("t_unabsorbed", channel)[y, x]
+    return t_on, t_unabsorbed, accepted
 
 
 def velocity_bins(result):

@@ -1,24 +1,21 @@
 """What a search and an extraction return: arrays, WCS and provenance together."""
 
-import json
 import warnings
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from functools import cached_property
-from pathlib import Path
+from itertools import pairwise
 
 import astropy.units as u
 import numpy as np
-from astropy.io import fits
 from astropy.table import QTable
-from astropy.utils.exceptions import AstropyPendingDeprecationWarning, AstropyWarning
-from astropy.wcs import WCS, FITSFixedWarning
-from radio_beam import Beam
+from astropy.utils.exceptions import AstropyPendingDeprecationWarning
+from astropy.wcs import WCS
 
-from hisatools.errors import HISAWarning, InputError, ParameterError
-from hisatools.features import angular_widths, velocity_widths
+from hisatools.backends.protocols import StopReason
+from hisatools.errors import InputError, ParameterError
+from hisatools.features import angular_widths, voxel_velocity_widths
 from hisatools.io.checks import check_sky
-from hisatools.io.writing import image_header, write_image, write_json, writing_folder
 
 __all__ = ["HISAResult", "MaskBit", "SearchResult", "StopReason", "UnabsorbedResult"]
 
@@ -26,10 +23,6 @@ IMAGE_FILES = ("delta_t.fits", "t_unabsorbed.fits", "mask.fits", "labels.fits", 
 RESULT_FILES = (*IMAGE_FILES, "catalog.ecsv", "provenance.json", "summary.png")
 TRUE_FRACTION_FILE = "true_fraction.fits"
 BRIGHTNESS = ("delta_t", "t_unabsorbed", "t_on")
-MASK_COMMENTS = (
-    "spectral, spatial: suspected by that search, in any pass",
-    "accepted: by both, with dT < 0, T_U and weight above their limits",
-)
 
 
 class MaskBit(IntFlag):
@@ -40,13 +33,23 @@ class MaskBit(IntFlag):
     ACCEPTED = 4
 
 
-class StopReason(IntEnum):
-    """Which of the three stops ended a CLEAN (the paper, sections 2.2 and 2.3)."""
+def flagged(flags, bits):
+    """Whether all of some bits are set.
 
-    NOT_CLEANED = 0
-    FRACTION = 1
-    NOISE = 2
-    MAX_ITERATIONS = 3
+    Parameters
+    ----------
+    flags : `~numpy.ndarray` of uint8
+    bits : `MaskBit`
+
+    Returns
+    -------
+    `~numpy.ndarray` of bool, same shape
+        Made with no more memory than it takes.
+    """
+    # With a MaskBit itself numpy would reckon in int64: eight times the memory of the flags.
+    bits = np.uint8(bits)
+    common = np.bitwise_and(flags, bits)
+    return np.equal(common, bits, out=common.view(bool))
 
 
 # eq=False: arrays have no single truth value, so that == would fail.
@@ -58,8 +61,6 @@ class SearchResult:
     ----------
     amplitude : `~astropy.units.Quantity`, shape (n_v, n_y, n_x), K
         Smoothed amplitude of the suspected absorption, 0 or positive; 0 where the input is blank.
-    mask : `~numpy.ndarray` of bool, same shape
-        True where absorption is suspected.
     n_iterations : `~numpy.ndarray` of int
         CLEAN loops, shape (n_y, n_x) for the spectral search and (n_v,) for the spatial one.
     stop_reason : `~numpy.ndarray` of int8
@@ -71,11 +72,15 @@ class SearchResult:
     """
 
     amplitude: u.Quantity
-    mask: np.ndarray
     n_iterations: np.ndarray
     stop_reason: np.ndarray
     wcs: WCS
     meta: dict = field(default_factory=dict)
+
+    @property
+    def mask(self):
+        """True where absorption is suspected; bool, shape of ``amplitude``."""
+        return self.amplitude.value > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +110,18 @@ class UnabsorbedResult:
 class HISAResult:
     """The extracted absorption of a cube.
 
+    Absorption fills a small part of a cube, so T_U is kept for the accepted voxels alone. The full
+    cubes `delta_t` and `t_unabsorbed` are made when they are first asked for, and kept; `plane_kelvin`
+    and `at_voxels` take what they show without making them.
+
     Parameters
     ----------
-    delta_t : `~astropy.units.Quantity`, shape (n_v, n_y, n_x), K
-        T_ON - T_U, negative in accepted voxels, 0 elsewhere, NaN where the input is blank.
-    t_unabsorbed : `~astropy.units.Quantity`, same shape, K
-        T_U in accepted voxels, T_ON elsewhere; NaN where the input is blank.
-    flags : `~numpy.ndarray` of uint8, same shape
+    t_on : `~astropy.units.Quantity` of float32, shape (n_v, n_y, n_x), K
+        The observed brightness temperature; NaN where the input is blank. It shares the array of the
+        cube that was searched, which must not be changed after.
+    unabsorbed_kelvin : `~numpy.ndarray` of float32, shape (n,), K
+        T_U of the accepted voxels, in the order of the array.
+    flags : `~numpy.ndarray` of uint8, shape (n_v, n_y, n_x)
         Sum of `MaskBit`.
     labels : `~numpy.ndarray` of int32, same shape
         0, or the ``id`` of the catalogue row the accepted voxel belongs to.
@@ -127,10 +137,24 @@ class HISAResult:
     true_fraction : `~numpy.ndarray` of float32, same shape, or None
         The likelihood that an accepted voxel is real absorption, NaN elsewhere and where it is not
         known; set by `hisatools.PerformanceModel.assess`.
+
+    Raises
+    ------
+    InputError
+        If ``unabsorbed_kelvin`` has not one value for each accepted voxel.
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100), seed=3)
+    >>> result = HISAExtractor(n_passes=1).run(model.cube)  # doctest: +IGNORE_WARNINGS
+    >>> bool((result.at_voxels(result.delta_t.value) == result.voxel_delta_t_kelvin).all())
+    True
     """
 
-    delta_t: u.Quantity
-    t_unabsorbed: u.Quantity
+    t_on: u.Quantity
+    unabsorbed_kelvin: np.ndarray
     flags: np.ndarray
     labels: np.ndarray
     first_pass: np.ndarray
@@ -140,20 +164,103 @@ class HISAResult:
     meta: dict = field(default_factory=dict)
     true_fraction: np.ndarray | None = None
 
+    def __post_init__(self):
+        if self.unabsorbed_kelvin.shape != (self._first_voxel[-1],):
+            raise InputError(
+                f"unabsorbed_kelvin has the shape {self.unabsorbed_kelvin.shape}, and flags accept "
+                f"{self._first_voxel[-1]} voxels; give one value for each, in the order of the array"
+            )
+
     @property
     def mask(self):
         """True in accepted voxels."""
-        return (self.flags & MaskBit.ACCEPTED) != 0
+        return flagged(self.flags, MaskBit.ACCEPTED)
 
     @property
     def union(self):
         """True where either search found something in any pass."""
-        return (self.flags & (MaskBit.SPECTRAL | MaskBit.SPATIAL)) != 0
+        return flagged(self.flags, MaskBit.SPECTRAL) | flagged(self.flags, MaskBit.SPATIAL)
 
     @property
-    def t_on(self):
-        """The observed brightness temperature, T_U + dT."""
-        return self.t_unabsorbed + self.delta_t
+    def n_accepted(self):
+        """Number of accepted voxels."""
+        return self.unabsorbed_kelvin.size
+
+    @cached_property
+    def delta_t(self):
+        """T_ON - T_U, negative in accepted voxels, 0 elsewhere, NaN where blank; Quantity, K.
+
+        A full cube of shape (n_v, n_y, n_x), made at first use and kept.
+        """
+        return self._cube("delta_t")
+
+    @cached_property
+    def t_unabsorbed(self):
+        """T_U in accepted voxels, T_ON elsewhere, NaN where blank; Quantity, K.
+
+        A full cube of shape (n_v, n_y, n_x), made at first use and kept.
+        """
+        return self._cube("t_unabsorbed")
+
+    @property
+    def voxel_delta_t_kelvin(self):
+        """T_ON - T_U of the accepted voxels, in the order of the array; shape (n,), K, negative."""
+        return self.at_voxels(self._t_on_kelvin) - self.unabsorbed_kelvin
+
+    def plane_kelvin(self, name, channel):
+        """One channel of a brightness cube, without making the cube.
+
+        Parameters
+        ----------
+        name : {"delta_t", "t_unabsorbed", "t_on"}
+            Which cube.
+        channel : int
+            From 0 in file order; negative numbers count from the end.
+
+        Returns
+        -------
+        `~numpy.ndarray` of float32, shape (n_y, n_x), K
+            A copy; NaN where blank.
+
+        Raises
+        ------
+        ParameterError
+            For any other name.
+        IndexError
+            If there is no such channel.
+
+        Examples
+        --------
+        >>> result = HISAResult.read("out")  # doctest: +SKIP
+        >>> deepest = min(result.plane_kelvin("delta_t", 0).ravel())  # doctest: +SKIP
+        """
+        _check_brightness_name(name)
+        channel = range(self.flags.shape[0])[channel]
+        t_on = self._t_on_kelvin[channel]
+        plane = t_on.copy()
+        voxels = slice(*self._first_voxel[channel : channel + 2])
+        if name != "t_on" and voxels.start < voxels.stop:
+            plane[self._accepted(channel)] = self.unabsorbed_kelvin[voxels]
+        return np.subtract(t_on, plane, out=plane) if name == "delta_t" else plane
+
+    def at_voxels(self, cube):
+        """Values of a cube at the accepted voxels.
+
+        Parameters
+        ----------
+        cube : `~numpy.ndarray`, shape (n_v, n_y, n_x)
+            On the axes of the result, for example `labels`.
+
+        Returns
+        -------
+        `~numpy.ndarray`, shape (n,)
+            In the order of the array, as ``cube[result.mask]``, but with little memory.
+        """
+        values = np.empty(self.n_accepted, cube.dtype)
+        for channel, (start, stop) in enumerate(pairwise(self._first_voxel)):
+            if start < stop:
+                values[start:stop] = cube[channel][self._accepted(channel)]
+        return values
 
     @property
     def velocity(self):
@@ -186,8 +293,10 @@ class HISAResult:
 
         See `hisatools.features.velocity_widths`.
         """
-        depth_kelvin = -self.delta_t.to_value(u.K)
-        return velocity_widths(depth_kelvin, self.mask) * self.channel_width.astype(np.float32)
+        mask = self.mask
+        widths = np.zeros(mask.shape, np.float32)
+        widths[mask] = voxel_velocity_widths(-self.voxel_delta_t_kelvin, np.flatnonzero(mask), mask.shape)
+        return widths * self.channel_width.astype(np.float32)
 
     def spectral_cube(self, name):
         """One of the brightness cubes, for everything that takes a SpectralCube.
@@ -250,13 +359,9 @@ class HISAResult:
         HISAWarning
             If the picture cannot be drawn; the other files are written nevertheless.
         """
-        with writing_folder(folder, names=(*RESULT_FILES, TRUE_FRACTION_FILE), overwrite=overwrite) as part:
-            for name, (image, unit, comments) in self._images().items():
-                write_image(part / name, image, self._header(unit, comments))
-            self.catalog.write(part / "catalog.ecsv")
-            write_json(part / "provenance.json", self.meta)
-            self._write_summary(part / "summary.png")
-        return Path(folder).expanduser()
+        from hisatools.result_files import write_result
+
+        return write_result(self, folder, overwrite=overwrite)
 
     @classmethod
     def read(cls, folder):
@@ -270,35 +375,17 @@ class HISAResult:
         Returns
         -------
         HISAResult
-            With the same values as the one that was written.
+            With the same values as the one that was written; T_ON of accepted voxels is T_U + dT, and
+            so the observed one but for rounding.
 
         Raises
         ------
         InputError
             If a file is missing or damaged, or if the files are not of one result.
         """
-        folder = Path(folder).expanduser()
-        names = [*IMAGE_FILES, *([TRUE_FRACTION_FILE] if (folder / TRUE_FRACTION_FILE).exists() else [])]
-        images = {name: _read_image(folder / name) for name in names}
-        shapes = {image.shape for image, _ in images.values()}
-        if len(shapes) > 1:
-            raise InputError(f"the images in {folder} have different shapes; extract once more")
-        header = images["delta_t.fits"][1]
-        data = {name.removesuffix(".fits"): image for name, (image, _) in images.items()}
-        return cls(
-            delta_t=data["delta_t"] << u.K,
-            t_unabsorbed=data["t_unabsorbed"] << u.K,
-            flags=data["mask"],
-            labels=data["labels"],
-            first_pass=data["first_pass"],
-            catalog=_read_with(QTable.read, folder / "catalog.ecsv"),
-            wcs=_read_wcs(header),
-            beam=Beam.from_fits_header(header) if "BMAJ" in header else None,
-            meta=_read_with(
-                lambda path: json.loads(path.read_text(encoding="utf-8")), folder / "provenance.json"
-            ),
-            true_fraction=data.get("true_fraction"),
-        )
+        from hisatools.result_files import read_result
+
+        return cls(**read_result(folder))
 
     def plot_channel(self, velocity=None, *, ax=None, what="delta_t"):
         """Draw one channel map; see `hisatools.plotting.plot_channel`."""
@@ -322,85 +409,27 @@ class HISAResult:
     def _object_name(self):
         return self.meta.get("input", {}).get("object")
 
-    def _images(self):
-        """File name: (array, unit, comments)."""
-        bits = [f"{bit.value} {bit.name.lower()}" for bit in MaskBit]
-        images = {
-            "delta_t.fits": (
-                self.delta_t.to_value(u.K),
-                u.K,
-                ["T_ON - T_U: negative in absorption, 0 elsewhere"],
-            ),
-            "t_unabsorbed.fits": (
-                self.t_unabsorbed.to_value(u.K),
-                u.K,
-                ["T_U in absorption, T_ON elsewhere"],
-            ),
-            "mask.fits": (self.flags, None, ["Sum of these bits: " + ", ".join(bits), *MASK_COMMENTS]),
-            "labels.fits": (self.labels, None, ["id of the row in catalog.ecsv; 0 outside features"]),
-            "first_pass.fits": (
-                self.first_pass,
-                None,
-                ["Pass in which first accepted, 0 where not accepted"],
-            ),
-        }
-        if self.true_fraction is not None:
-            comments = ["Likelihood that an accepted voxel is real; NaN elsewhere and where not known"]
-            images[TRUE_FRACTION_FILE] = (self.true_fraction, None, comments)
-        return images
+    @property
+    def _t_on_kelvin(self):
+        return self.t_on.to_value(u.K)
 
-    def _header(self, unit, comments):
-        source = self.meta.get("input", {}).get("path")
-        passes = len(self.meta.get("passes", []))
-        history = [
-            f"hisatools {self.meta.get('hisatools', '')}: H I self-absorption, {passes} passes",
-            "Method: Gibson et al. 2005, ApJ 626, 195; parameters: provenance.json",
-            *([f"Input: {Path(source).name}"] if source else []),
-        ]
-        return image_header(
-            self.wcs,
-            unit=unit,
-            beam=self.beam,
-            object_name=self._object_name,
-            comments=comments,
-            history=history,
-        )
+    @cached_property
+    def _first_voxel(self):
+        """Number of accepted voxels before each channel, and of all: shape (n_v + 1,)."""
+        counts = [np.count_nonzero(self._accepted(channel)) for channel in range(self.flags.shape[0])]
+        return np.cumsum([0, *counts])
 
-    def _write_summary(self, path):
-        """The picture must not cost the user the result: what it cannot draw is a warning."""
-        try:
-            self.plot_summary(path)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            warnings.warn(f"summary.png could not be drawn ({reason})", HISAWarning, stacklevel=3)
+    def _accepted(self, channel):
+        """True in the accepted voxels of a channel."""
+        return flagged(self.flags[channel], MaskBit.ACCEPTED)
+
+    def _cube(self, name):
+        cube = np.empty(self.t_on.shape, self.t_on.dtype)
+        for channel, plane in enumerate(cube):
+            plane[:] = self.plane_kelvin(name, channel)
+        return cube << u.K
 
 
 def _check_brightness_name(name):
     if name not in BRIGHTNESS:
         raise ParameterError(f"unknown cube {name!r}; known: {', '.join(BRIGHTNESS)}")
-
-
-def _read_with(read, path):
-    """Read one file of a result, or say which one is wrong."""
-    try:
-        return read(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; name a folder that hisatools wrote") from None
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); extract once more") from error
-
-
-def _read_image(path):
-    with warnings.catch_warnings():
-        # A truncated file: astropy warns, and then fails with its own words.
-        warnings.simplefilter("ignore", AstropyWarning)
-        data, header = _read_with(lambda name: fits.getdata(name, header=True), path)
-    return data.astype(data.dtype.newbyteorder("="), copy=False), header
-
-
-def _read_wcs(header):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return WCS(header)

@@ -3,7 +3,9 @@
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 from numba import njit
-from scipy.ndimage import gaussian_filter
+
+# The beam is cut off here.
+JOIN_REACH_SIGMA = 4
 
 
 def odd_pixels(size_pix):
@@ -32,24 +34,52 @@ def box_mean(image, box_pix):
 @njit(cache=True, nogil=True)
 def _box_mean(image, half):
     n_y, n_x = image.shape
-    sums = np.zeros((n_y, n_x))
-    counts = np.zeros((n_y, n_x), np.int32)
-    for y in range(n_y):
-        for x in range(n_x):
-            for other in range(max(x - half, 0), min(x + half + 1, n_x)):
-                if not np.isnan(image[y, other]):
-                    sums[y, x] += image[y, other]
-                    counts[y, x] += 1
+    # Sums along x of the rows that the box reaches from where it stands, and no others: they stay in cache.
+    depth = 2 * half + 1
+    sums, counts = np.empty((depth, n_x)), np.empty((depth, n_x), np.float32)
+    values, finite = np.zeros(n_x + 2 * half), np.zeros(n_x + 2 * half, np.float32)
+    total, number = np.empty(n_x), np.empty(n_x, np.float32)
     mean = np.empty((n_y, n_x), np.float32)
+    n_summed = 0
     for y in range(n_y):
-        for x in range(n_x):
-            total = 0.0
-            n = 0
-            for other in range(max(y - half, 0), min(y + half + 1, n_y)):
-                total += sums[other, x]
-                n += counts[other, x]
-            mean[y, x] = np.nan if np.isnan(image[y, x]) else total / n
+        while n_summed < min(y + half + 1, n_y):
+            _split(image[n_summed], values[half:], finite[half:])
+            place = n_summed % depth
+            sums[place] = 0
+            counts[place] = 0
+            for shift in range(depth):
+                _add(sums[place], values[shift:])
+                _add(counts[place], finite[shift:])
+            n_summed += 1
+        total[:] = 0
+        number[:] = 0
+        for other in range(max(y - half, 0), n_summed):
+            _add(total, sums[other % depth])
+            _add(number, counts[other % depth])
+        _divide(image[y], total, number, mean[y])
     return mean
+
+
+@njit(cache=True, nogil=True)
+def _split(row, values, finite):
+    """A row with zeros for what is blank, and a row of ones and zeros."""
+    for x in range(row.size):
+        blank = np.isnan(row[x])
+        values[x] = 0.0 if blank else row[x]
+        finite[x] = np.float32(0) if blank else np.float32(1)
+
+
+@njit(cache=True, nogil=True)
+def _add(total, row):
+    """Add the beginning of a row; one that the compiler turns into vector instructions."""
+    for x in range(total.size):
+        total[x] += row[x]
+
+
+@njit(cache=True, nogil=True)
+def _divide(row, total, number, mean):
+    for x in range(row.size):
+        mean[x] = np.float32(np.nan) if np.isnan(row[x]) else total[x] / number[x]
 
 
 def join_flecks(amplitude_kelvin, fwhm_pix):
@@ -64,4 +94,33 @@ def join_flecks(amplitude_kelvin, fwhm_pix):
     """
     if fwhm_pix < 1:
         return amplitude_kelvin
-    return gaussian_filter(amplitude_kelvin, fwhm_pix * gaussian_fwhm_to_sigma, mode="constant")
+    sigma_pix = fwhm_pix * gaussian_fwhm_to_sigma
+    reach = int(JOIN_REACH_SIGMA * sigma_pix + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_pix) ** 2)
+    return _join(np.ascontiguousarray(amplitude_kelvin), (kernel / kernel.sum()).astype(np.float32))
+
+
+@njit(cache=True, nogil=True)
+def _join(amplitude, kernel):
+    """Along x only from where there is something, which is in few places; then along y."""
+    n_y, n_x = amplitude.shape
+    half = kernel.size // 2
+    spread = np.zeros((n_y, n_x + 2 * half), np.float32)
+    occupied = np.zeros(n_y, np.bool_)
+    for y in range(n_y):
+        for x in range(n_x):
+            if amplitude[y, x] != 0:
+                occupied[y] = True
+                _add_scaled(spread[y, x : x + kernel.size], kernel, amplitude[y, x])
+    joined = np.zeros((n_y, n_x), np.float32)
+    for y in range(n_y):
+        for other in range(max(y - half, 0), min(y + half + 1, n_y)):
+            if occupied[other]:
+                _add_scaled(joined[y], spread[other, half : half + n_x], kernel[other - y + half])
+    return joined
+
+
+@njit(cache=True, nogil=True)
+def _add_scaled(total, row, factor):
+    for x in range(total.size):
+        total[x] += factor * row[x]

@@ -15,7 +15,6 @@ from hisatools.plotting import (
     REJECTED,
     SPATIAL,
     SPECTRAL,
-    channel_plane,
     color_limits,
     deepest_channel,
     deepest_sight_line,
@@ -66,7 +65,7 @@ def plot_summary(result, path=None, *, overwrite=False):
 def _heading(result):
     """First line of a summary, and the remark if nothing was found."""
     name = result.meta.get("input", {}).get("object") or "H I self-absorption"
-    n_features, n_voxels = len(result.catalog), np.count_nonzero(result.mask)
+    n_features, n_voxels = len(result.catalog), result.n_accepted
     if n_voxels:
         return f"{name}: {n_voxels} voxels of absorption accepted, number of features: {n_features}"
     remarks = "; ".join(result.meta.get("remarks", [])) or "no absorption accepted"
@@ -117,7 +116,7 @@ def _arrangement(n_y, n_x):
 def _panels(result, channel):
     """Title of each map, and what draws it: the steps of the paper's figure 4."""
     t_on, t_unabsorbed, delta_t = (
-        channel_plane(result, name, channel) for name in ("t_on", "t_unabsorbed", "delta_t")
+        result.plane_kelvin(name, channel) for name in ("t_on", "t_unabsorbed", "delta_t")
     )
     flags = result.flags[channel]
     spectral, spatial, accepted = ((flags & bit) != 0 for bit in MaskBit)

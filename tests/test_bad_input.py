@@ -14,6 +14,7 @@ from hisatools import (
     SpatialParameters,
     SpectralParameters,
 )
+from hisatools.backends import available
 from hisatools.cli import main
 from hisatools.errors import ParameterError, ParameterUnitsError
 
@@ -285,12 +286,18 @@ def test_output_that_holds_files(refused, write, tmp_path):
     assert "--overwrite" in line
 
 
+CLEAN, CONVOLUTION = (", ".join(available(kind)) for kind in ("clean", "convolution"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--preset", "vgps9"), "unknown preset 'vgps9'; known presets: cgps"),
-        (("--clean", "fast"), "unknown clean backend 'fast'; installed: numba, reference"),
-        (("--convolution", "fast"), "unknown convolution backend 'fast'; installed: reference, scipy"),
+        (("--clean", "fast"), f"unknown clean backend 'fast'; installed: {', '.join(available('clean'))}"),
+        (
+            ("--convolution", "fast"),
+            f"unknown convolution backend 'fast'; installed: {', '.join(available('convolution'))}",
+        ),
         (("--region", "nowhere.reg"), "nowhere.reg"),
         (("--weights", "nowhere.fits"), "nowhere.fits: no such file"),
     ],

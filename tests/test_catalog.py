@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from radio_beam import Beam
 from scipy import ndimage
 
-from hisatools.catalog import ROWS_PER_BLOCK, build_catalog, feature_names
+from hisatools.catalog import build_catalog, feature_names
 from hisatools.features import angular_widths, velocity_widths
 
 KMS = u.km / u.s
@@ -33,7 +33,8 @@ def measure(delta_t, *, t_unabsorbed=100.0, labels=None, first_pass=None, wcs=No
     labels = (delta_t < 0).astype(np.int32) if labels is None else labels
     first_pass = (labels > 0).astype(np.uint8) if first_pass is None else first_pass
     t_unabsorbed = np.full(delta_t.shape, t_unabsorbed, np.float32)
-    return build_catalog(delta_t, t_unabsorbed, labels, first_pass, wcs or make_wcs(), **options)
+    t_on = t_unabsorbed + delta_t
+    return build_catalog(t_on, t_unabsorbed[labels > 0], labels, first_pass, wcs or make_wcs(), **options)
 
 
 def spectrum_feature(depths):
@@ -48,7 +49,8 @@ def several_features():
     depth = ndimage.gaussian_filter(rng.normal(size=(12, 20, 20)), 1.0)
     labels, _ = ndimage.label(depth > 0.25)
     labels = labels.astype(np.int32)
-    delta_t = np.where(labels > 0, -40 * depth, 0).astype(np.float32)
+    # In steps of 1/1024 K, so that T_U + dT and T_ON - T_U are exact.
+    delta_t = np.where(labels > 0, np.rint(-40 * 1024 * depth) / 1024, 0).astype(np.float32)
     return delta_t, labels, (labels > 0) * rng.integers(1, 4, labels.shape).astype(np.uint8)
 
 
@@ -209,11 +211,19 @@ def test_edge_is_the_border_of_the_cube(voxel, edge):
 def test_edge_is_a_blank_neighbour(voxel):
     delta_t = np.zeros((5, 5, 5), np.float32)
     delta_t[2, 2, 2] = -10
-    blank = np.zeros(delta_t.shape, bool)
-    blank[voxel] = True
-    assert measure(delta_t, blank=blank)["edge"][0]
+    assert not measure(delta_t)["edge"][0]
     delta_t[voxel] = np.nan
     assert measure(delta_t)["edge"][0]
+
+
+def test_edges_do_not_depend_on_blocks(monkeypatch):
+    delta_t, labels, _ = several_features()
+    delta_t[5, 10, (labels[5, 10] == 0)] = np.nan
+    whole = measure(delta_t, labels=labels)["edge"]
+    assert 0 < whole.sum() < len(whole)
+    for n_voxels in (1, 7, 100):
+        monkeypatch.setattr("hisatools.catalog.VOXELS_PER_BLOCK", n_voxels)
+        assert_array_equal(measure(delta_t, labels=labels)["edge"], whole)
 
 
 def test_a_spectrum_has_no_border_on_the_sky():
@@ -266,6 +276,22 @@ def test_catalogue_survives_a_file(kind, n_features, tmp_path):
         assert_array_equal(np.asarray(back[name]), np.asarray(catalog[name]))
 
 
+def test_each_labelled_voxel_needs_its_brightness():
+    t_on, labels = np.full((4, 3, 3), 60, np.float32), np.zeros((4, 3, 3), np.int32)
+    labels[1:3, 1, 1] = 1
+    with pytest.raises(ValueError, match=r"has the shape \(3,\), and 2 voxels are labelled; give one value"):
+        build_catalog(t_on, np.full(3, 90, np.float32), labels, labels.astype(np.uint8), make_wcs())
+
+
+def test_of_voxels_as_deep_the_first_is_the_peak():
+    delta_t = np.zeros((5, 4, 4), np.float32)
+    delta_t[1:4, 1, 1:3] = -20
+    delta_t[[3, 2], 1, [1, 2]] = -30
+    (row,) = measure(delta_t)
+    assert_allclose(row["velocity_peak"].to_value(KMS), -41 - 2 * STEP)
+    assert_allclose(row["lon_peak"].to_value(u.deg), 139.6 - 2 * PIXEL)
+
+
 def test_labels_with_a_gap_are_refused():
     delta_t = spectrum_feature([10, 0, 10])
     with pytest.raises(ValueError, match="labels must run from 1 to 3 without gaps"):
@@ -300,7 +326,6 @@ def test_local_widths_of_a_box_are_as_by_hand():
 def test_local_widths_are_those_of_each_features_voxels():
     delta_t, labels, first_pass = several_features()
     delta_t, labels, first_pass = (np.tile(cube, (1, 5, 1)) for cube in (delta_t, labels, first_pass))
-    assert delta_t.shape[1] > ROWS_PER_BLOCK
     labels, _ = ndimage.label(labels > 0)
     catalog = measure(delta_t, labels=labels.astype(np.int32), first_pass=first_pass)
     angular = angular_widths(labels > 0) * 60 * PIXEL

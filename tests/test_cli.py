@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import warnings
 from dataclasses import replace
 
@@ -12,8 +13,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from hisatools import HISACube, HISAExtractor, HISAResult, PerformanceModel
+from hisatools._arguments import build_parser
 from hisatools.catalog import build_catalog
-from hisatools.cli import main
+from hisatools.cli import VERBS, main
 from hisatools.errors import HISAWarning
 from hisatools.performance import Truth
 from hisatools.performance.report import FIGURES, REPORT_FILES
@@ -57,12 +59,12 @@ def fake_result(cube, *, absorbed):
     labels = np.zeros(cube.shape, np.int32)
     if absorbed:
         labels[3:5, 5, 5] = 1
-    delta_t = np.where(labels > 0, np.float32(-20), np.float32(0))
+    unabsorbed_kelvin = cube.kelvin[labels > 0] + np.float32(20)
     first_pass = labels.astype(np.uint8)
-    catalog = build_catalog(delta_t, cube.kelvin - delta_t, labels, first_pass, cube.wcs)
+    catalog = build_catalog(cube.kelvin, unabsorbed_kelvin, labels, first_pass, cube.wcs)
     return HISAResult(
-        delta_t=delta_t * u.K,
-        t_unabsorbed=(cube.kelvin - delta_t) * u.K,
+        t_on=cube.data,
+        unabsorbed_kelvin=unabsorbed_kelvin,
         flags=first_pass * np.uint8(7),
         labels=labels,
         first_pass=first_pass,
@@ -152,8 +154,8 @@ def test_an_older_result_is_replaced_only_on_demand(cube_file, quick, tmp_path, 
     ("arguments", "message"),
     [
         ("--preset nope", "unknown preset 'nope'; known presets: cgps"),
-        ("--clean nope", "unknown clean backend 'nope'; installed: numba, reference"),
-        ("--convolution nope", "unknown convolution backend 'nope'; installed: reference, scipy"),
+        ("--clean nope", "unknown clean backend 'nope'; installed: "),
+        ("--convolution nope", "unknown convolution backend 'nope'; installed: "),
         ("--critical-brightness -5", "critical_brightness must be finite and at least 0 K, got -5 K"),
         ("--critical-brightness 5arcmin", "critical_brightness needs a unit of K, got 5.0 arcmin"),
         ("--critical-brightness much", "--critical-brightness: 'much' is neither a number nor"),
@@ -235,7 +237,7 @@ def test_a_performance_model_of_another_extraction_is_a_warning(
 def test_few_assessed_voxels_are_a_warning(cube_file, known_sky, quick, tmp_path, capsys, monkeypatch):
     def elsewhere(cube, *, absorbed):
         result = fake_result(cube, absorbed=absorbed)
-        return replace(result, t_unabsorbed=result.t_unabsorbed + 60 * u.K)
+        return replace(result, unabsorbed_kelvin=result.unabsorbed_kelvin + 60)
 
     monkeypatch.setattr(
         HISAExtractor, "run", lambda _, cube, **__: elsewhere(cube, absorbed=quick.get("absorbed", True))
@@ -579,11 +581,27 @@ def test_inspect_knows_its_presets(cube_file, capsys):
     assert "unknown preset 'nope'; known presets: cgps" in one_error(capsys)
 
 
-def test_backends_are_listed(capsys):
+def test_backends_are_listed_with_what_they_need_and_give(capsys, monkeypatch):
+    monkeypatch.setattr("hisatools.backends.speed.measure_speed", lambda kind, backend: 42.0)
+    monkeypatch.setitem(sys.modules, "pyfftw", None)
+    monkeypatch.delitem(sys.modules, "hisatools.backends.pyfftw_", raising=False)
     assert main(["backends"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["clean", "numba", "works"] in lines
-    assert ["convolution", "scipy", "works"] in lines
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split()[:5] == ["kind", "name", "default", "package", "tolerance"]
+    said = {tuple(line.split()[:2]): line for line in lines}
+    assert {("clean", "numba"), ("convolution", "scipy")} <= said.keys()
+    assert said["clean", "numba"].endswith("42 spectra/s")
+    assert said["convolution", "scipy"].endswith("42.0 ms a map")
+    assert 'pip install "hisatools[fftw]"' in said["convolution", "pyfftw"]
+
+
+@pytest.mark.parametrize("verb", ["extract cube.fits", "performance"])
+def test_backends_are_left_to_the_default_unless_named(verb):
+    arguments = build_parser(VERBS).parse_args([*verb.split(), "--output", "out"])
+    assert (arguments.clean, arguments.convolution) == (None, None)
+    named = "--clean reference --convolution pyfftw"
+    arguments = build_parser(VERBS).parse_args([*verb.split(), "--output", "out", *named.split()])
+    assert (arguments.clean, arguments.convolution) == ("reference", "pyfftw")
 
 
 def test_simulate_writes_a_model_that_can_be_inspected(tmp_path, capsys):

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from hisatools.features import angular_widths, feature_significance, label_features, velocity_widths
+from hisatools.features import (
+    angular_widths,
+    feature_significance,
+    label_features,
+    velocity_widths,
+    voxel_angular_widths,
+    voxel_velocity_widths,
+)
 
 RANDOM = settings(deadline=None, derandomize=True, max_examples=80)
 CUBES = hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)
@@ -175,6 +182,17 @@ def test_depth_outside_the_mask_is_never_used():
 
 def test_run_without_absorption_has_no_width():
     assert not velocity_widths(np.zeros((4, 1, 1)), np.ones((4, 1, 1), bool)).any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_widths_of_voxels_are_those_of_the_cube(share):
+    rng = np.random.default_rng(4)
+    mask = rng.uniform(size=(9, 8, 7)) < share
+    depth = rng.uniform(1, 30, mask.shape).astype(np.float32)
+    found = voxel_velocity_widths(depth[mask], np.flatnonzero(mask), mask.shape)
+    assert_array_equal(found, velocity_widths(depth, mask)[mask])
+    assert_array_equal(voxel_angular_widths(channel for channel in mask), angular_widths(mask)[mask])
+    assert found.dtype == voxel_angular_widths(mask).dtype == np.float32
 
 
 # Angular widths

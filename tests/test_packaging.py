@@ -1,6 +1,7 @@
 """What the installed distribution promises about itself."""
 
 import ast
+import configparser
 import re
 import runpy
 import sys
@@ -41,7 +42,66 @@ def test_version_of_the_package_is_that_of_the_distribution():
 )
 def test_entry_point_leads_to_something_callable(group, name):
     (entry,) = metadata.entry_points(group=group, name=name)
-    assert callable(entry.load())
+    try:
+        assert callable(entry.load())
+    except ModuleNotFoundError as missing:
+        if not entry.extras:
+            raise
+        pytest.skip(f"the extra {', '.join(entry.extras)} is not installed: {missing}")
+
+
+def test_extras_of_entry_points_exist_and_bring_what_the_backend_imports():
+    for group in ("hisatools.clean", "hisatools.convolution"):
+        for entry in metadata.entry_points(group=group):
+            if entry.dist.name == "hisatools" and entry.extras:
+                (extra,) = entry.extras
+                brought = PROJECT["optional-dependencies"][extra]
+                assert [re.match(r"[\w.-]+", item)[0] for item in brought] == [entry.name]
+
+
+def built_in_backends():
+    """ "kind:name" of all that pyproject.toml declares."""
+    return {
+        f"{group.removeprefix('hisatools.')}:{name}"
+        for group, names in PROJECT["entry-points"].items()
+        for name in names
+    }
+
+
+def required_by_tox():
+    """Factor of tox to the backends that must not be missing in it."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini", encoding="utf-8")
+    required = {}
+    for line in parser["testenv"]["set_env"].splitlines():
+        factor, _, rest = line.partition(": ")
+        for backend in re.findall(r"(?:clean|convolution):\w+", rest):
+            required.setdefault(factor.strip(), set()).add(backend)
+    return required
+
+
+def test_tox_has_a_factor_for_each_backend_and_one_for_all():
+    required = required_by_tox()
+    assert required.pop("all") == built_in_backends()
+    assert required.pop("plugin") == {"convolution:example"}
+    assert all(len(backends) == 1 for backends in required.values())
+    assert set().union(*required.values()) == built_in_backends()
+    env_list = (ROOT / "tox.ini").read_text(encoding="utf-8").partition("[testenv]")[0]
+    assert all(factor in env_list for factor in (*required, "all", "plugin"))
+
+
+def test_continuous_integration_requires_all_backends_and_the_example():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (value,) = re.findall(r'HISATOOLS_REQUIRE_BACKENDS="([^"]*)"', script)
+    assert set(value.split()) == built_in_backends() | {"convolution:example"}
+
+
+def test_example_plugin_announces_what_its_module_has():
+    folder = ROOT / "plugins" / "hisatools-example"
+    plugin = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (value,) = plugin["entry-points"]["hisatools.convolution"].values()
+    module, _, name = value.partition(":")
+    assert name in runpy.run_path(str(folder / f"{module}.py"))
 
 
 def test_everything_that_is_imported_is_declared():

@@ -29,19 +29,22 @@ def make_result(shape=(9, 12, 14), *, sky=GALACTIC, absorbed=True, step=-1000.0,
     wcs.wcs.cdelt = [-0.005, 0.005, step]
     wcs.wcs.specsys = "LSRK"
     wcs.wcs.set()
-    delta_t = np.zeros(shape, np.float32)
+    depth = np.zeros(shape, np.float32)
     if absorbed:
         y, x = min(5, shape[1] - 1), min(6, shape[2] - 1)
-        delta_t[2:5, max(y - 1, 0) : y + 2, x] = -10
-        delta_t[3, y, x] = -30
-    labels = (delta_t < 0).astype(np.int32)
+        depth[2:5, max(y - 1, 0) : y + 2, x] = 10
+        depth[3, y, x] = 30
+    labels = (depth > 0).astype(np.int32)
     t_unabsorbed = np.random.default_rng(1).normal(90, 3, shape).astype(np.float32)
-    if delta_t[0].size > 1:
-        delta_t[:, 0, 0] = t_unabsorbed[:, 0, 0] = np.nan
+    t_unabsorbed[depth > 0] = 90
+    unabsorbed_kelvin = t_unabsorbed[depth > 0]
+    t_on = t_unabsorbed - depth
+    if depth[0].size > 1:
+        t_on[:, 0, 0] = np.nan
     flags = labels.astype(np.uint8) * 7
     first_pass = labels.astype(np.uint8)
-    catalog = build_catalog(delta_t, t_unabsorbed, labels, first_pass, wcs)
-    data = (delta_t * u.K, t_unabsorbed * u.K, flags, labels, first_pass)
+    catalog = build_catalog(t_on, unabsorbed_kelvin, labels, first_pass, wcs)
+    data = (t_on * u.K, unabsorbed_kelvin, flags, labels, first_pass)
     return HISAResult(*data, catalog, wcs, Beam(1 * u.arcmin), meta or {"input": {"object": "MA1"}})
 
 
@@ -162,7 +165,7 @@ def test_position_outside_the_cube(result, position):
 @pytest.mark.parametrize("absorbed", [True, False])
 def test_blank_channels_are_passed_over(absorbed):
     result = make_result(absorbed=absorbed)
-    result.delta_t[0] = result.t_unabsorbed[0] = np.nan * u.K
+    result.t_on[0] = np.nan * u.K
     assert np.isfinite(drawn_spectrum(plot_spectrum(result)).get_data()[0][:-1]).all()
     assert overhang(plot_summary(result)) < 0.02
 

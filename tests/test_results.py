@@ -1,6 +1,7 @@
 """A result survives its files, and files appear completely or not at all."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import astropy.units as u
@@ -11,9 +12,11 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 from radio_beam import Beam
 
+from hisatools._messages import extraction_lines
 from hisatools.catalog import build_catalog
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
 from hisatools.features import angular_widths, velocity_widths
+from hisatools.plotting import deepest_channel, deepest_sight_line
 from hisatools.results import RESULT_FILES, HISAResult, MaskBit
 
 
@@ -27,29 +30,29 @@ def make_result(*, absorbed=True, beam=True):
     wcs.wcs.restfrq, wcs.wcs.specsys = 1420405751.7667, "LSRK"
     wcs.wcs.set()
     shape = (6, 5, 4)
-    t_unabsorbed = np.random.default_rng(1).normal(90, 5, shape).astype(np.float32)
+    t_on = np.random.default_rng(1).normal(90, 5, shape).astype(np.float32)
     labels = np.zeros(shape, np.int32)
     if absorbed:
         labels[2:4, 1:3, 2] = 1
         labels[4, 4, 0] = 2
-    delta_t = np.where(labels > 0, np.float32(-20.5), np.float32(0))
-    delta_t[:, 0, 0] = t_unabsorbed[:, 0, 0] = np.nan
+    unabsorbed_kelvin = t_on[labels > 0] + np.float32(20.5)
+    t_on[:, 0, 0] = np.nan
     flags = (labels > 0) * np.uint8(7)
     flags[0, 2, 2], flags[0, 3, 3] = MaskBit.SPECTRAL, MaskBit.SPATIAL
     first_pass = (labels > 0).astype(np.uint8)
     meta = {
         "hisatools": "0.1.0",
         "input": {"path": "/somewhere/MA1.fits", "object": "MA1"},
-        "passes": [{"pass": 1, "accepted": 5}],
+        "passes": [{"pass": 1, "accepted": 5, "new": 5}],
         "remarks": [] if absorbed else ["T_U is below 70 K everywhere"],
     }
     return HISAResult(
-        delta_t=delta_t * u.K,
-        t_unabsorbed=t_unabsorbed * u.K,
+        t_on=t_on * u.K,
+        unabsorbed_kelvin=unabsorbed_kelvin,
         flags=flags,
         labels=labels,
         first_pass=first_pass,
-        catalog=build_catalog(delta_t, t_unabsorbed, labels, first_pass, wcs),
+        catalog=build_catalog(t_on, unabsorbed_kelvin, labels, first_pass, wcs),
         wcs=wcs,
         beam=Beam(58 * u.arcsec, 49 * u.arcsec, 20 * u.deg) if beam else None,
         meta=meta,
@@ -75,10 +78,12 @@ def written(tmp_path_factory):
 def test_reading_gives_back_what_was_written(case, no_picture, tmp_path):
     result = make_result(**case)
     back = HISAResult.read(result.write(tmp_path / "out"))
-    for name in ("delta_t", "t_unabsorbed", "flags", "labels", "first_pass"):
+    for name in ("delta_t", "t_unabsorbed", "unabsorbed_kelvin", "flags", "labels", "first_pass"):
         assert_array_equal(getattr(back, name), getattr(result, name))
         assert getattr(back, name).dtype == getattr(result, name).dtype
-    assert back.delta_t.unit == back.t_unabsorbed.unit == u.K
+    assert_allclose(back.t_on.value, result.t_on.value, rtol=1e-6)
+    assert back.t_on.dtype == np.float32
+    assert back.delta_t.unit == back.t_unabsorbed.unit == back.t_on.unit == u.K
     assert back.meta == result.meta
     assert back.beam == result.beam
     assert back.wcs.wcs.compare(result.wcs.wcs)
@@ -143,12 +148,12 @@ def test_an_existing_result_is_replaced_only_on_demand(no_picture, tmp_path):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("step", ["write_image", "write_json"])
+@pytest.mark.parametrize("step", ["write_planes", "write_json"])
 def test_interrupted_writing_leaves_nothing(step, no_picture, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"hisatools.results.{step}", interrupt)
+    monkeypatch.setattr(f"hisatools.result_files.{step}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_result().write(tmp_path / "out")
     assert not any(tmp_path.iterdir())
@@ -158,7 +163,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(no_picture, tmp_path, monkey
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hisatools.results.write_json", full_disk)
+    monkeypatch.setattr("hisatools.result_files.write_json", full_disk)
     with pytest.raises(OutputError, match=r"cannot write .*out: No space left on device"):
         make_result().write(tmp_path / "out")
     assert not any(tmp_path.iterdir())
@@ -190,6 +195,84 @@ def test_a_damaged_file_is_named(name, no_picture, tmp_path):
         HISAResult.read(folder)
 
 
+@pytest.mark.parametrize("name", ["delta_t.fits", "t_unabsorbed.fits", "mask.fits"])
+def test_an_image_that_ends_early_is_named(name, no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    content = (folder / name).read_bytes()
+    # All but the last block, which holds the data.
+    (folder / name).write_bytes(content[:-2880] + content[-2880:-2780])
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        HISAResult.read(folder)
+
+
+def test_a_long_catalogue_is_written_as_one(no_picture, tmp_path, monkeypatch):
+    result = make_result()
+    result.catalog.write(tmp_path / "whole.ecsv")
+    for rows in (1, 2, 3):
+        monkeypatch.setattr("hisatools.result_files.ROWS_PER_BLOCK", rows)
+        folder = result.write(tmp_path / f"{rows}")
+        assert (folder / "catalog.ecsv").read_text() == (tmp_path / "whole.ecsv").read_text()
+
+
+def test_files_hold_the_cubes_of_the_result(written):
+    result = make_result()
+    for name in ("delta_t", "t_unabsorbed"):
+        assert_array_equal(fits.getdata(written / f"{name}.fits"), getattr(result, name).value)
+    for name, file_name in (("flags", "mask"), ("labels", "labels"), ("first_pass", "first_pass")):
+        assert_array_equal(fits.getdata(written / f"{file_name}.fits"), getattr(result, name))
+
+
+def test_no_whole_cube_is_made_for_the_files(tmp_path):
+    result = make_result()
+    result.write(tmp_path / "out")
+    made = {"delta_t", "t_unabsorbed", "angular_width", "velocity_width"} & vars(result).keys()
+    assert not made
+
+
+def peak_bytes(function):
+    """What a call holds at most, above what there was before."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A cube of 16 MB with one feature."""
+    small = make_result()
+    t_on = np.random.default_rng(2).normal(90, 5, (100, 200, 200)).astype(np.float32)
+    labels = np.zeros(t_on.shape, np.int32)
+    labels[40:60, 50:70, 80:100] = 1
+    cubes = {"flags": labels.astype(np.uint8) * 7, "labels": labels, "first_pass": labels.astype(np.uint8)}
+    unabsorbed_kelvin = t_on[labels > 0] + np.float32(20)
+    return replace(small, t_on=t_on * u.K, unabsorbed_kelvin=unabsorbed_kelvin, true_fraction=t_on, **cubes)
+
+
+def test_the_catalogue_takes_little_memory(large):
+    make_result()  # compiles
+    arguments = large.t_on.value, large.unabsorbed_kelvin, large.labels, large.first_pass, large.wcs
+    assert peak_bytes(lambda: build_catalog(*arguments)) < large.t_on.nbytes / 5
+
+
+def test_the_files_take_little_memory(large, no_picture, tmp_path):
+    make_result().write(tmp_path / "imports")
+    assert peak_bytes(lambda: large.write(tmp_path / "out")) < large.t_on.nbytes / 5
+    cubes = (large.t_on, large.true_fraction, large.flags, large.labels, large.first_pass)
+    made = sum(cube.nbytes for cube in cubes)
+    assert peak_bytes(lambda: HISAResult.read(tmp_path / "out")) < made + large.t_on.nbytes / 5
+
+
+def test_what_is_said_and_shown_takes_little_memory(large):
+    for look in (
+        lambda: list(extraction_lines(large)),
+        lambda: deepest_sight_line(large, deepest_channel(large)),
+    ):
+        assert peak_bytes(look) < large.t_on.nbytes / 5
+
+
 def test_files_of_two_results_are_refused(no_picture, tmp_path):
     folder = make_result().write(tmp_path / "out")
     fits.writeto(folder / "mask.fits", np.zeros((2, 2, 2), np.uint8), overwrite=True)
@@ -198,6 +281,52 @@ def test_files_of_two_results_are_refused(no_picture, tmp_path):
 
 
 # --- views ------------------------------------------------------------------------------------
+
+
+def test_cubes_are_those_of_the_paper():
+    result = make_result()
+    t_on, mask = result.t_on.value, result.mask
+    blank = np.isnan(t_on)
+    assert_array_equal(np.isnan(result.delta_t.value), blank)
+    assert_array_equal(result.t_unabsorbed.value[~mask], t_on[~mask])
+    assert_array_equal(result.t_unabsorbed.value[mask], result.unabsorbed_kelvin)
+    assert_allclose(result.delta_t.value[mask], -20.5, rtol=1e-6)
+    assert not result.delta_t.value[~mask & ~blank].any()
+    assert result.delta_t.dtype == result.t_unabsorbed.dtype == np.float32
+    assert result.delta_t is result.delta_t
+
+
+@pytest.mark.parametrize("name", ["delta_t", "t_unabsorbed", "t_on"])
+def test_planes_are_those_of_the_cubes(name):
+    result = make_result()
+    expected = getattr(result, name).value.copy()
+    for channel in (0, 2, 3, 4, 5, -1, -2):
+        plane = result.plane_kelvin(name, channel)
+        assert_array_equal(plane, expected[channel])
+        plane[:] = 0  # a copy, even of what was observed
+    assert_array_equal(getattr(result, name).value, expected)
+    with pytest.raises(IndexError):
+        result.plane_kelvin(name, 6)
+    with pytest.raises(ParameterError, match="unknown cube 'dt'; known: delta_t"):
+        result.plane_kelvin("dt", 0)
+
+
+@pytest.mark.parametrize("absorbed", [True, False])
+def test_values_at_voxels_are_in_the_order_of_the_array(absorbed):
+    result = make_result(absorbed=absorbed)
+    mask = result.mask
+    number = np.arange(mask.size).reshape(mask.shape)
+    assert_array_equal(result.at_voxels(number), np.flatnonzero(mask))
+    assert_array_equal(result.voxel_delta_t_kelvin, result.delta_t.value[mask])
+    assert result.voxel_delta_t_kelvin.dtype == np.float32
+    assert result.n_accepted == mask.sum()
+
+
+@pytest.mark.parametrize("change", [slice(1, None), (slice(None), None)])
+def test_each_accepted_voxel_needs_its_brightness(change):
+    result = make_result()
+    with pytest.raises(InputError, match=r"unabsorbed_kelvin has the shape \(.*, and flags accept 5 voxels"):
+        replace(result, unabsorbed_kelvin=result.unabsorbed_kelvin[change])
 
 
 def test_masks_follow_the_flags():
@@ -265,13 +394,14 @@ def test_widths_are_those_of_the_features_in_arcmin_and_km_per_second():
 def test_widths_agree_with_the_functions_that_measure_them():
     result = make_result()
     rng = np.random.default_rng(7)
-    mask = rng.uniform(size=result.mask.shape) < 0.6
-    delta_t = np.where(mask, -rng.uniform(1, 40, mask.shape), 0) * u.K
-    result = replace(result, delta_t=delta_t, flags=mask * np.uint8(MaskBit.ACCEPTED))
+    mask = (rng.uniform(size=result.mask.shape) < 0.6) & np.isfinite(result.t_on.value)
+    depth = np.where(mask, rng.uniform(1, 40, mask.shape), 0).astype(np.float32)
+    unabsorbed_kelvin = (result.t_on.value + depth)[mask]
+    result = replace(result, unabsorbed_kelvin=unabsorbed_kelvin, flags=mask * np.uint8(MaskBit.ACCEPTED))
     expected = angular_widths(mask) * result.pixel_scale.value
     assert_allclose(result.angular_width.value, expected, rtol=1e-6)
-    expected = velocity_widths(-delta_t.value, mask) * 0.82446
-    assert_allclose(result.velocity_width.value, expected, rtol=1e-6)
+    expected = velocity_widths(depth, mask) * 0.82446
+    assert_allclose(result.velocity_width.value, expected, rtol=1e-4)
 
 
 # --- likelihood of each voxel -----------------------------------------------------------------

@@ -1,11 +1,21 @@
 """What a backend must offer. A backend never changes an answer beyond its stated tolerance."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 MIN_COVERAGE = 1e-4
+
+
+class StopReason(IntEnum):
+    """Which of the three stops ended a CLEAN (the paper, sections 2.2 and 2.3)."""
+
+    NOT_CLEANED = 0
+    FRACTION = 1
+    NOISE = 2
+    MAX_ITERATIONS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +59,30 @@ class CleanedChannel(NamedTuple):
 
 
 class CleanBackend(Protocol):
-    """An SDI CLEAN of spectra and of channel maps.
+    """An SDI CLEAN of spectra and of channel maps: a class that is made without arguments.
 
     The convolved correction is divided by the share of the kernel that falls on finite values, so
     that U neither sags nor overshoots at borders and about blank regions.
 
-    ``tolerance_kelvin`` is the largest difference from the reference's unabsorbed emission. NaN
-    is blank: never corrected and in no statistic. U is NaN in the blank channels of a spectrum; in
+    NaN is blank: never corrected and in no statistic. U is NaN in the blank channels of a spectrum; in
     a map it goes on smoothly across blank pixels, and is NaN where less than `MIN_COVERAGE` of the
     kernel falls on finite ones. Where there is no finite value U is NaN and the stop reason
-    `~hisatools.results.StopReason.NOT_CLEANED`.
+    `StopReason.NOT_CLEANED`.
+
+    Attributes
+    ----------
+    package : str
+        The distribution that does the work, e.g. "numba"; its version is listed.
+    tolerance_kelvin : float
+        Largest difference from the reference's unabsorbed emission.
+    cost : float
+        Time for spectra of 272 channels relative to the others of this kind (numba: 1). A number
+        from the benchmarks, fixed, so that the default is the same on every machine.
     """
 
+    package: str
     tolerance_kelvin: float
+    cost: float
 
     def clean_spectra(self, smoothed_kelvin, stop_kelvin, kernel, settings):
         """CLEAN each row of ``smoothed_kelvin`` (n, n_v) until sigma_pos < ``stop_kelvin`` (n,).
@@ -72,17 +93,36 @@ class CleanBackend(Protocol):
     def clean_channel(self, smoothed_kelvin, stop_kelvin, weights, convolve, settings):
         """CLEAN a map (n_y, n_x) until sigma_pos < ``stop_kelvin``, with ``weights`` in sigma_pos.
 
-        ``convolve`` takes and returns a float32 map. Returns `CleanedChannel`.
+        ``convolve`` is what `ConvolutionBackend.gaussian` returns. Returns `CleanedChannel`.
         """
 
 
 class ConvolutionBackend(Protocol):
     """Same-size, zero-padded convolution of maps with a circular Gaussian of unit sum.
 
-    ``tolerance`` is the largest error relative to the peak of the reference's result.
+    A class that is made without arguments.
+
+    Attributes
+    ----------
+    package : str
+        The distribution that does the work, e.g. "scipy"; its version is listed.
+    tolerance : float
+        Largest error relative to the peak of the reference's result.
+    cost : float
+        Time for a map of 1024 x 1024 pixels and an FWHM of 67 pixels relative to the others of this
+        kind (scipy: 1). A number from the benchmarks, fixed, so that the default is the same on every
+        machine.
     """
 
+    package: str
     tolerance: float
+    cost: float
 
     def gaussian(self, shape, fwhm_pix):
-        """A function that convolves a float32 map of ``shape`` (n_y, n_x); safe to call from threads."""
+        """A function ``convolve(image, out=None)`` for maps of ``shape`` (n_y, n_x).
+
+        ``image`` is a float32 map without NaN, and is left as it was. The result is a float32 map:
+        ``out``, a C-contiguous float32 array of the same shape, where it is given, and else a new
+        one. ``out`` may hold anything before, but must not share memory with ``image``. Safe to
+        call from several threads at a time.
+        """

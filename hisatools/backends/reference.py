@@ -3,14 +3,15 @@
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
-from hisatools.backends.protocols import MIN_COVERAGE, CleanedChannel, CleanedSpectra
-from hisatools.results import StopReason
+from hisatools.backends.protocols import MIN_COVERAGE, CleanedChannel, CleanedSpectra, StopReason
 
 
 class ReferenceClean:
     """SDI CLEAN as the paper's list of steps, sections 2.2 and 2.3."""
 
+    package = "numpy"
     tolerance_kelvin = 0.0
+    cost = 40.0
 
     def clean_spectra(self, smoothed_kelvin, stop_kelvin, kernel, settings):
         """See `~hisatools.backends.protocols.CleanBackend.clean_spectra`."""
@@ -80,14 +81,18 @@ def _sigma_pos(residual, weights):
 class ReferenceConvolution:
     """Convolution by direct sums along each axis; a circular Gaussian is separable."""
 
+    package = "numpy"
     tolerance = 0.0
+    cost = 20.0
 
     def gaussian(self, shape, fwhm_pix):
         """See `~hisatools.backends.protocols.ConvolutionBackend.gaussian`."""
         along_y, along_x = (_gaussian_matrix(size, fwhm_pix) for size in shape)
 
-        def convolve(image):
-            return (along_y @ image.astype(float) @ along_x).astype(np.float32)
+        def convolve(image, out=None):
+            out = np.empty(shape, np.float32) if out is None else out
+            out[...] = along_y @ image.astype(float) @ along_x
+            return out
 
         return convolve
 

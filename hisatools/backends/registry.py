@@ -1,10 +1,15 @@
 """Find backends by name through entry points; nothing is imported until it is asked for."""
 
+import contextlib
+from functools import cache
 from importlib.metadata import entry_points
 
 from hisatools.errors import BackendError, BackendUnavailableError
 
 KINDS = ("clean", "convolution")
+REFERENCE = "reference"
+# Largest difference from the reference: what each kind of backend calls it.
+TOLERANCE = {"clean": "tolerance_kelvin", "convolution": "tolerance"}
 
 
 def available(kind):
@@ -43,30 +48,125 @@ def available(kind):
     return dict(sorted(found.items()))
 
 
-def get_backend(kind, name):
+@cache
+def default_name(kind):
+    """The backend that is used where none is named; decided once a process.
+
+    Of the backends that can be imported, the reference apart, those with the tightest tolerance;
+    of these the one with the least ``cost``. Both are fixed numbers, so that no clock decides.
+
+    Parameters
+    ----------
+    kind : {"clean", "convolution"}
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    BackendError
+        If the kind is unknown, a backend is broken or there is none but the reference.
+
+    Examples
+    --------
+    >>> from hisatools.backends import default_name
+    >>> default_name("clean") != "reference"
+    True
+    """
+    ranked = []
+    for name in available(kind):
+        if name == REFERENCE:
+            continue
+        # One whose package is not installed is no candidate, and may stay so.
+        with contextlib.suppress(BackendUnavailableError):
+            backend = get_backend(kind, name)
+            ranked.append((getattr(backend, TOLERANCE[kind]), backend.cost, name))
+    if not ranked:
+        raise BackendError(
+            f"no {kind} backend but the reference can be used, and that one is slow; `hisatools backends` "
+            f"says what to install, or ask for it by name: {kind}={REFERENCE!r}"
+        )
+    return min(ranked)[-1]
+
+
+def resolve(kind, name=None):
+    """``name``, or the default's name where it is None; whether it is installed is not checked.
+
+    Parameters
+    ----------
+    kind : {"clean", "convolution"}
+    name : str, optional
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hisatools.backends import resolve
+    >>> resolve("clean", "reference")
+    'reference'
+    """
+    return default_name(kind) if name is None else name
+
+
+def get_backend(kind, name=None):
     """The backend of this kind and name.
 
     Parameters
     ----------
     kind : {"clean", "convolution"}
-    name : str
-        One of `available`.
+    name : str, optional
+        One of `available`; by default that of `default_name`.
+
+    Returns
+    -------
+    `~hisatools.backends.protocols.CleanBackend` or `~hisatools.backends.protocols.ConvolutionBackend`
 
     Raises
     ------
     BackendError
-        If the name is unknown; the message lists those installed.
+        If the name is unknown (the message lists those installed), or the backend is broken.
     BackendUnavailableError
-        If the backend needs a package that is not installed.
+        If the backend needs a package that is not installed; the message says what to install.
+
+    Examples
+    --------
+    >>> from hisatools.backends import get_backend
+    >>> get_backend("convolution", "scipy").package
+    'scipy'
     """
     found = available(kind)
+    name = resolve(kind, name)
     if name not in found:
         raise BackendError(f"unknown {kind} backend {name!r}; installed: {', '.join(found)}")
     try:
-        return found[name].load()()
+        backend = found[name].load()()
     except ImportError as exc:
-        others = ", ".join(other for other in found if other != name)
-        raise BackendUnavailableError(
-            f"the {kind} backend {name!r} needs the package {exc.name or str(exc)!r}; install it or choose "
-            f"one of: {others}"
-        ) from exc
+        raise BackendUnavailableError(_unavailable(kind, name, found, exc)) from exc
+    except Exception as exc:
+        raise BackendError(_broken(kind, found[name], f"{type(exc).__name__}: {exc}")) from exc
+    for attribute in ("package", "cost", TOLERANCE[kind]):
+        if not hasattr(backend, attribute):
+            raise BackendError(_broken(kind, found[name], f"it has no attribute {attribute!r}"))
+    return backend
+
+
+def _unavailable(kind, name, found, exc):
+    """Which package is missing, and the extra that installs it."""
+    fault = f"cannot be imported ({exc})"
+    if isinstance(exc, ModuleNotFoundError):
+        fault = f"needs the package {exc.name!r}"
+    entry = found[name]
+    extras = ",".join(entry.extras)
+    cure = f'install it with: pip install "{entry.dist.name}[{extras}]"' if extras else "install it"
+    others = ", ".join(other for other in found if other != name)
+    return f"the {kind} backend {name!r} {fault}; {cure}, or choose one of: {others}"
+
+
+def _broken(kind, entry, fault):
+    return (
+        f"the {kind} backend {entry.name!r} of the package {entry.dist.name!r} is broken: {fault}; mend that "
+        "package or uninstall it"
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hisatools.errors import OutputError
+from hisatools.io.planes import write_planes
 
 __all__ = ["check_output", "image_header", "write_image", "write_json", "writing_file", "writing_folder"]
 
@@ -194,13 +195,11 @@ def write_image(path, data, header):
     header : `~astropy.io.fits.Header`
         See `image_header`.
     """
-    from astropy.io import fits
-
     if hasattr(data, "unit"):
         header = header.copy()
         header["BUNIT"] = data.unit.to_string("fits")
         data = data.value
-    fits.PrimaryHDU(data, header).writeto(path, checksum=True)
+    write_planes(path, data if data.ndim > 1 else [data], data.shape, data.dtype, header)
 
 
 def write_json(path, content):

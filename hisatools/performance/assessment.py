@@ -36,7 +36,7 @@ def assess(performance, result):
     about = {name: value for name, value in performance.meta.items() if name != "extractor"}
     return replace(
         result,
-        catalog=_assessed_catalog(result.catalog, columns, result.labels[voxels.mask] - 1),
+        catalog=_assessed_catalog(result.catalog, columns, result.at_voxels(result.labels) - 1),
         true_fraction=everywhere,
         meta=result.meta | {"performance": {"n_models": len(performance.models), **about}},
     )

@@ -6,7 +6,8 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import InputError, ParameterError
-from hisatools.features import angular_widths, velocity_widths
+from hisatools.features import voxel_angular_widths, voxel_velocity_widths
+from hisatools.results import HISAResult
 
 # In bins. Widths are small whole numbers of pixels times a scale, and rounding must not move them across
 # an edge; dT and T_U are no such numbers, and the faintest dT must stay below 0.
@@ -118,16 +119,8 @@ class Voxels:
         """
         mask = np.ascontiguousarray(mask, dtype=bool)
         _check_shapes(mask, delta_t_kelvin, t_unabsorbed_kelvin)
-        delta_t = delta_t_kelvin[mask]
-        values = np.empty((delta_t.size, len(OBSERVABLES)), np.float32)
-        values[:, 0], values[:, 1] = delta_t, t_unabsorbed_kelvin[mask]
-        if not (np.isfinite(values[:, :2]).all() and (values[:, 0] < 0).all()):
-            raise InputError(
-                "every voxel of absorption needs a finite T_U and a dT below 0 K; check the mask"
-            )
-        values[:, 2] = angular_widths(mask)[mask] * pixel_arcmin
-        values[:, 3] = velocity_widths(-delta_t_kelvin, mask)[mask] * channel_kms
-        return cls(mask, values)
+        brightness = delta_t_kelvin[mask], t_unabsorbed_kelvin[mask]
+        return cls._with_widths(mask, *brightness, pixel_arcmin, channel_kms)
 
     @classmethod
     def of(cls, source):
@@ -137,13 +130,25 @@ class Voxels:
         ----------
         source : `~hisatools.HISAResult`, `~hisatools.simulate.ModelCube`, `~hisatools.performance.Truth`
         """
-        return cls.measure(
-            source.mask,
-            source.delta_t.to_value(u.K),
-            source.t_unabsorbed.to_value(u.K),
-            source.pixel_scale.to_value(u.arcmin),
-            source.channel_width.to_value(u.km / u.s),
-        )
+        scales = source.pixel_scale.to_value(u.arcmin), source.channel_width.to_value(u.km / u.s)
+        if isinstance(source, HISAResult):  # which has the brightness of the voxels without the cubes
+            brightness = source.voxel_delta_t_kelvin, source.unabsorbed_kelvin
+            return cls._with_widths(source.mask, *brightness, *scales)
+        brightness = source.delta_t.to_value(u.K), source.t_unabsorbed.to_value(u.K)
+        return cls.measure(source.mask, *brightness, *scales)
+
+    @classmethod
+    def _with_widths(cls, mask, delta_t, t_unabsorbed, pixel_arcmin, channel_kms):
+        """From the brightness of the voxels, K, each of shape (n,)."""
+        values = np.empty((delta_t.size, len(OBSERVABLES)), np.float32)
+        values[:, 0], values[:, 1] = delta_t, t_unabsorbed
+        if not (np.isfinite(values[:, :2]).all() and (values[:, 0] < 0).all()):
+            raise InputError(
+                "every voxel of absorption needs a finite T_U and a dT below 0 K; check the mask"
+            )
+        values[:, 2] = voxel_angular_widths(mask) * pixel_arcmin
+        values[:, 3] = voxel_velocity_widths(-delta_t, np.flatnonzero(mask), mask.shape) * channel_kms
+        return cls(mask, values)
 
     def __len__(self):
         return len(self.values)

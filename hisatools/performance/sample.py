@@ -17,6 +17,8 @@ IMAGES = {
     "angular_width_out": "arcmin",
     "velocity_width_out": "km / s",
 }
+# Those of the accepted voxels, in the order of the observables.
+FOUND = ("delta_t_out", "t_unabsorbed_out", "angular_width_out", "velocity_width_out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +58,28 @@ class Sample:
         depth = np.where(both if both.any() else truth.mask, -delta_t_in_kelvin, 0)
         channel, row = (int(depth.sum(axis=axes).argmax()) for axes in ((1, 2), (0, 2)))
 
-        def cut(at):
-            images = {
-                "delta_t_in": delta_t_in_kelvin[at],
-                "t_on": result.t_on.to_value(u.K)[at],
-                "delta_t_out": result.delta_t.to_value(u.K)[at],
-                "t_unabsorbed_out": result.t_unabsorbed.to_value(u.K)[at],
-            }
-            cube = np.zeros(found.mask.shape, np.float32)
-            for column, name in ((2, "angular_width_out"), (3, "velocity_width_out")):
-                cube[found.mask] = found.values[:, column]
-                images[name] = cube[at].copy()
-            return {name: np.array(image, np.float32) for name, image in images.items()}
-
-        return cls(cut((channel,)), cut((slice(None), row)), channel, row, result.wcs)
+        t_on = result.t_on.to_value(u.K)
+        v, y, x = np.nonzero(found.mask)
+        inside = v == channel, y == row
+        places = (y[inside[0]], x[inside[0]]), (v[inside[1]], x[inside[1]])
+        slices = (
+            _images(delta_t_in_kelvin[at], t_on[at], found.values[chosen], place)
+            for at, chosen, place in zip((np.s_[channel], np.s_[:, row]), inside, places, strict=True)
+        )
+        return cls(*slices, channel, row, result.wcs)
 
     def found_voxels(self):
         """The accepted voxels of the channel map, as `Voxels` of a cube of one channel."""
         images = self.channel
         mask = images["delta_t_out"][None] < 0
-        columns = ("delta_t_out", "t_unabsorbed_out", "angular_width_out", "velocity_width_out")
-        return Voxels(mask, np.stack([images[name][mask[0]] for name in columns], axis=1))
+        return Voxels(mask, np.stack([images[name][mask[0]] for name in FOUND], axis=1))
+
+
+def _images(delta_t_in, t_on, values, place):
+    """The images of a slice; ``values`` are the observables of its accepted voxels, found at ``place``."""
+    zero, no_absorption = np.zeros_like(t_on), t_on - t_on  # the second is NaN where blank
+    images = dict(zip(IMAGES, (delta_t_in, t_on, no_absorption, t_on, zero, zero), strict=True))
+    images = {name: np.array(image, np.float32) for name, image in images.items()}
+    for name, observable in zip(FOUND, values.T, strict=True):
+        images[name][place] = observable
+    return images

@@ -6,7 +6,7 @@ import astropy.units as u
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from hisatools.backends import get_backend
+from hisatools.backends import get_backend, resolve
 from hisatools.backends.protocols import CleanSettings
 from hisatools.noise import (
     NoiseCorrelation,
@@ -60,8 +60,8 @@ class SpatialSearcher:
     Parameters
     ----------
     parameters : `~hisatools.SpatialParameters`, optional
-    clean, convolution : str
-        Names of the backends.
+    clean, convolution : str, optional
+        Names of the backends; by default the fastest ones, see `hisatools.backends.default_name`.
 
     Examples
     --------
@@ -73,11 +73,12 @@ class SpatialSearcher:
     (4,)
     """
 
-    def __init__(self, parameters=None, *, clean="numba", convolution="scipy"):
+    def __init__(self, parameters=None, *, clean=None, convolution=None):
         self.parameters = SpatialParameters() if parameters is None else parameters
-        self.clean_name, self.convolution_name = clean, convolution
-        self.clean = get_backend("clean", clean)
-        self.convolution = get_backend("convolution", convolution)
+        self.clean_name = resolve("clean", clean)
+        self.convolution_name = resolve("convolution", convolution)
+        self.clean = get_backend("clean", self.clean_name)
+        self.convolution = get_backend("convolution", self.convolution_name)
 
     def measure_noise(self, cube, *, workers=1):
         """Noise of every channel map, to be given to `search` for later passes.
@@ -117,7 +118,7 @@ class SpatialSearcher:
             NaN is blank: never flagged.
         noise : `SpatialNoise`, optional
             Measured on the cube if not given.
-        fitted : `~hisatools.HISACube`, optional
+        fitted : `~hisatools.HISACube` or `~hisatools.filling.FilledCube`, optional
             What U is fitted to, if not ``cube``: the same with known absorption filled in. Without
             it U sinks into features larger than G_char.
         workers : int
@@ -144,9 +145,10 @@ class SpatialSearcher:
         amplitude = np.zeros(cube.shape, np.float32)
 
         def search_channel(k):
+            observed = cube.block(k)
             amplitude[k], n_iterations, reason = self._search_channel(
-                cube.kelvin[k],
-                fitted.kelvin[k],
+                observed,
+                observed if fitted is cube else fitted.block(k),
                 noise.coarse_kelvin[k],
                 noise.smoothed_share,
                 box,
@@ -161,7 +163,6 @@ class SpatialSearcher:
         n_iterations, stop_reason = zip(*ends, strict=True)
         return SearchResult(
             amplitude=u.Quantity(amplitude, u.K, copy=False),
-            mask=amplitude > 0,
             n_iterations=np.array(n_iterations, np.int32),
             stop_reason=np.array(stop_reason, np.int8),
             wcs=cube.wcs,
@@ -197,9 +198,9 @@ class SpatialSearcher:
         relative = np.where(sigma_obs > 0, sigma_obs / np.float32(level), np.float32(1))
         smoothed = box_mean(observed, box)
         cleaned = self.clean.clean_channel(
-            box_mean(fitted, box),
+            smoothed if fitted is observed else box_mean(fitted, box),
             level * smoothed_share,
-            relative**-2,
+            1 / relative**2,
             convolve,
             self._settings(),
         )

@@ -6,7 +6,7 @@ import astropy.units as u
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
-from hisatools.backends import get_backend
+from hisatools.backends import get_backend, resolve
 from hisatools.backends.protocols import CleanSettings
 from hisatools.noise import box_noise, difference_rms, noise_correlation, third_rms
 from hisatools.parameters import SpectralParameters
@@ -45,8 +45,8 @@ class SpectralSearcher:
     Parameters
     ----------
     parameters : `~hisatools.SpectralParameters`, optional
-    clean : str
-        Name of the CLEAN backend.
+    clean : str, optional
+        Name of the CLEAN backend; by default the fastest one, see `hisatools.backends.default_name`.
 
     Examples
     --------
@@ -58,10 +58,10 @@ class SpectralSearcher:
     (64, 32, 32)
     """
 
-    def __init__(self, parameters=None, *, clean="numba"):
+    def __init__(self, parameters=None, *, clean=None):
         self.parameters = SpectralParameters() if parameters is None else parameters
-        self.clean_name = clean
-        self.clean = get_backend("clean", clean)
+        self.clean_name = resolve("clean", clean)
+        self.clean = get_backend("clean", self.clean_name)
 
     def measure_noise(self, cube, *, correlation=None, workers=1):
         """Noise of the cube, to be given to `search` for later passes.
@@ -90,7 +90,7 @@ class SpectralSearcher:
         share = box_noise(box, correlation.beam_pix)
 
         def measure(rows):
-            observed, smoothed = _with_box_mean(cube.kelvin, rows, box)
+            observed, smoothed = _with_box_mean(cube, rows, box)
             return third_rms(observed - smoothed)
 
         removed = np.concatenate(run_blocks(measure, self._blocks(cube), workers=workers))
@@ -102,7 +102,7 @@ class SpectralSearcher:
 
         Parameters
         ----------
-        cube : `~hisatools.HISACube`
+        cube : `~hisatools.HISACube` or `~hisatools.filling.FilledCube`
             NaN is blank: never flagged.
         noise : `SpectralNoise`, optional
             Measured on the cube if not given.
@@ -128,16 +128,15 @@ class SpectralSearcher:
         stop_reason = np.zeros((n_y, n_x), np.int8)
 
         def search_rows(rows):
-            block = self._search_rows(cube.kelvin, rows, noise, kernel, rules, self._box_pix(cube))
+            block = self._search_rows(cube, rows, noise, kernel, rules)
             amplitude[:, rows], n_iterations[rows], stop_reason[rows] = block
 
         run_blocks(
             search_rows, self._blocks(cube), workers=workers, progress=progress, description="spectral search"
         )
-        mask = self._join(amplitude, cube, workers)
+        self._join(amplitude, cube, workers)
         return SearchResult(
             amplitude=u.Quantity(amplitude, u.K, copy=False),
-            mask=mask,
             n_iterations=n_iterations,
             stop_reason=stop_reason,
             wcs=cube.wcs,
@@ -185,9 +184,9 @@ class SpectralSearcher:
             max_iterations=parameters.max_iterations,
         )
 
-    def _search_rows(self, kelvin, rows, noise, kernel, rules, box):
+    def _search_rows(self, cube, rows, noise, kernel, rules):
         """Amplitude (n_v, n_rows, n_x), loop counts and stop reasons of some rows."""
-        observed, smoothed = _with_box_mean(kelvin, rows, box)
+        observed, smoothed = _with_box_mean(cube, rows, self._box_pix(cube))
         shape = observed.shape[1:]
         observed, smoothed = _as_spectra(observed), _as_spectra(smoothed)
         cleaned = self.clean.clean_spectra(
@@ -198,7 +197,7 @@ class SpectralSearcher:
             observed, smoothed, cleaned.unabsorbed_kelvin, cleaned.sigma_pos_kelvin, rules
         )
         profiles[self._vetoed(observed, sigma_obs)] = 0
-        if kelvin.shape[1:] == (1, 1):
+        if cube.is_spectrum:
             # No spatial search will look at the wings of the fits, so the spectrum itself must.
             profiles[smoothed >= cleaned.unabsorbed_kelvin] = 0
         return (
@@ -213,27 +212,26 @@ class SpectralSearcher:
         return (observed < limit[:, None]).any(axis=1)
 
     def _join(self, amplitude, cube, workers):
-        """Smooth each channel's amplitudes in place, drop the faint ones, return the mask."""
+        """Smooth each channel's amplitudes in place, and drop the faint ones."""
         fwhm_pix = 0.0
         if not cube.is_spectrum:
             fwhm_pix = smoothing_scale("spectral.join_fwhm", self.parameters.join_fwhm, cube)
         least = self.parameters.cull_amplitude.value
 
-        def join(channel):
-            channel[...] = join_flecks(channel, fwhm_pix)
-            channel[channel < least] = 0
+        def join(k):
+            joined = join_flecks(amplitude[k], fwhm_pix)
+            joined[(joined < least) | np.isnan(cube.block(k))] = 0
+            amplitude[k] = joined
 
-        run_blocks(join, list(amplitude), workers=workers)
-        amplitude[~np.isfinite(cube.kelvin)] = 0
-        return amplitude > 0
+        run_blocks(join, range(len(amplitude)), workers=workers)
 
 
-def _with_box_mean(kelvin, rows, box_pix):
-    """O and S of some rows; the box reaches into the rows beside them."""
+def _with_box_mean(cube, rows, box_pix):
+    """O and S of some rows, K; the box reaches into the rows beside them."""
     half = box_pix // 2
     first = max(rows.start - half, 0)
     inner = slice(rows.start - first, rows.stop - first)
-    with_halo = kelvin[:, first : rows.stop + half]
+    with_halo = cube.block((slice(None), slice(first, rows.stop + half)))
     return with_halo[:, inner], np.stack([box_mean(channel, box_pix)[inner] for channel in with_halo])
 
 

@@ -77,15 +77,36 @@ class UnabsorbedEstimator:
             raise InputError(
                 f"mask has the shape {mask.shape}, the cube {cube.shape}; pass a mask made for this cube"
             )
-        mask = mask & np.isfinite(cube.kelvin)
-        labels, n_features = label_features(mask)
+        labels, n_features = label_features(mask & np.isfinite(cube.kelvin))
+        features, index = np.arange(1, n_features + 1), np.flatnonzero(labels)
+        values, n_off = self.at_voxels(cube, labels, features, index, workers=workers, progress=progress)
         t_unabsorbed = cube.kelvin.copy()
-        n_off = self.interpolator.fill(
-            t_unabsorbed, labels, n_features, cube, workers=workers, progress=progress
-        )
+        t_unabsorbed.reshape(-1)[index] = values
         return UnabsorbedResult(
             t_unabsorbed=u.Quantity(t_unabsorbed, u.K, copy=False),
             delta_t=u.Quantity(cube.kelvin - t_unabsorbed, u.K, copy=False),
             labels=labels,
             n_off=n_off,
         )
+
+    def at_voxels(self, cube, labels, features, index, *, workers=1, progress=False):
+        """T_U at some voxels of labelled features, with little memory.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+        labels : `~numpy.ndarray` of int32, shape (n_v, n_y, n_x)
+            0 outside features, where T_OFF is taken from; no labelled voxel is blank.
+        features : `~numpy.ndarray` of int
+            Labels of the features that are worked on, ascending.
+        index : `~numpy.ndarray` of int64, shape (n,)
+            Voxels of these features for which T_U is wanted: places in the flattened cube, ascending.
+        workers : int
+        progress : bool
+
+        Returns
+        -------
+        t_unabsorbed_kelvin : `~numpy.ndarray` of float32, shape (n,)
+        n_off : `~numpy.ndarray` of int64, shape of ``features``
+        """
+        return self.interpolator.estimate(cube, labels, features, index, workers=workers, progress=progress)

@@ -7,18 +7,21 @@ features, and as three matrix products, one an axis, for large ones.
 """
 
 import numpy as np
-from astropy.stats import gaussian_fwhm_to_sigma
-from numba import njit
 from scipy import ndimage
 
 from hisatools.parameters import ShellParameters
 from hisatools.search.base import run_blocks
+from hisatools.unabsorbed.shell_sums import (
+    LEAST_WEIGHT,
+    distant_mean,
+    gather_feature,
+    sigma_pix,
+    sum_small_features,
+)
 
-# Below it a sum of weights has lost digits.
-LEAST_WEIGHT = 1e-250
 FEATURES_PER_BLOCK = 256
 # Measured: one weight of the direct sum costs as much as some ten products of the matrix form.
-DIRECT_COST = 10
+DIRECT_COST = 10.0
 
 
 class ShellStrategy:
@@ -32,28 +35,54 @@ class ShellStrategy:
     def __init__(self, parameters=None):
         self.parameters = ShellParameters() if parameters is None else parameters
 
-    def fill(self, t_unabsorbed, labels, n_features, cube, *, workers, progress):
-        """Write T_U into ``t_unabsorbed`` (K) where ``labels`` > 0; returns T_OFF counts by feature.
+    def estimate(self, cube, labels, features, index, *, workers, progress):
+        """T_U at some voxels.
 
-        A feature without T_OFF keeps what is there.
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+        labels : `~numpy.ndarray` of int32, shape (n_v, n_y, n_x)
+            0 outside features, where T_OFF is taken from.
+        features : `~numpy.ndarray` of int
+            Labels of the features that are worked on, ascending.
+        index : `~numpy.ndarray` of int64, shape (n,)
+            Voxels of these features for which T_U is wanted: places in the flattened cube, ascending.
+        workers : int
+        progress : bool
+
+        Returns
+        -------
+        t_unabsorbed_kelvin : `~numpy.ndarray` of float32, shape (n,)
+            T_ON where a feature has no T_OFF.
+        n_off : `~numpy.ndarray` of int64
+            Number of T_OFF voxels of each feature.
         """
+        values = cube.kelvin.reshape(-1)[index]
+        boxes = _boxes(labels, features)
         limits = self._limits(cube)
-        boxes = ndimage.find_objects(labels, n_features)
-        blocks = [
-            range(first, min(first + FEATURES_PER_BLOCK, n_features))
-            for first in range(0, n_features, FEATURES_PER_BLOCK)
-        ]
+        n_off = np.zeros(len(features), np.int64)
 
-        def fill_block(indices):
-            return [
-                _fill_feature(t_unabsorbed, cube.kelvin, labels, index + 1, boxes[index], limits)
-                for index in indices
-            ]
+        def estimate_block(block):
+            large = sum_small_features(
+                cube.kelvin,
+                labels,
+                features[block],
+                boxes[block],
+                limits,
+                DIRECT_COST,
+                index,
+                values,
+                n_off[block],
+            )
+            for i in np.flatnonzero(large) + block.start:
+                _sum_large_feature(cube.kelvin, labels, features[i], boxes[i], limits, index, values)
 
-        counts = run_blocks(
-            fill_block, blocks, workers=workers, progress=progress, description="unabsorbed emission"
+        starts = range(0, len(features), FEATURES_PER_BLOCK)
+        blocks = [slice(first, min(first + FEATURES_PER_BLOCK, len(features))) for first in starts]
+        run_blocks(
+            estimate_block, blocks, workers=workers, progress=progress, description="unabsorbed emission"
         )
-        return np.array([count for block in counts for count in block], np.int64)
+        return values, n_off
 
     def _limits(self, cube):
         """Least and largest FWHM along (v, y, x), in channels and pixels, shape (3, 2)."""
@@ -69,103 +98,32 @@ class ShellStrategy:
         return np.array([velocity, angle, angle])
 
 
-def _fill_feature(t_unabsorbed, kelvin, labels, label, box, limits):
-    """T_U of one feature; returns the number of T_OFF voxels."""
-    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-    body, shell, runs = _body_and_shell(labels[box], kelvin[box], label)
-    n_body, n_off = len(body), len(shell)
-    if n_off == 0:
-        return 0
-    sigma = np.clip(0.5 * runs, limits[:, 0], limits[:, 1]) * gaussian_fwhm_to_sigma
-    shape = labels[box].shape
-    weights = [_weights(size, s) for size, s in zip(shape, sigma, strict=True)]
-    t_off = kelvin[box][tuple(shell.T)].astype(np.float64)
-    cheaper = _direct if DIRECT_COST * n_body * n_off <= 2 * np.prod(shape) * sum(shape) else _separable
-    total, weighted = cheaper(body, shell, t_off, weights)
-    far = total < LEAST_WEIGHT
-    values = weighted / np.where(far, 1, total)
-    values[far] = _distant(body[far], shell, t_off, sigma)
-    t_unabsorbed[box][tuple(body.T)] = values
-    return n_off
+def _boxes(labels, features):
+    """First and last-but-one voxel of each feature and its shell along (v, y, x), shape (n, 3, 2)."""
+    slices = ndimage.find_objects(labels)
+    boxes = np.array([[(s.start - 1, s.stop + 1) for s in slices[label - 1]] for label in features], np.int64)
+    return np.clip(boxes.reshape(-1, 3, 2), 0, np.array(labels.shape)[:, None])
 
 
-def _weights(size, sigma_pix):
-    """Gaussian weights between all pairs of pixels along an axis."""
-    offset = np.subtract.outer(np.arange(size), np.arange(size)) / sigma_pix
-    return np.exp(-0.5 * offset**2)
-
-
-@njit(cache=True, nogil=True)
-def _body_and_shell(labels, kelvin, label):
-    """Voxels of a feature, voxels of its shell, and its longest run along each axis."""
-    n_v, n_y, n_x = labels.shape
-    in_shell = np.zeros(labels.shape, np.bool_)
-    body = []
-    for v in range(n_v):
-        for y in range(n_y):
-            for x in range(n_x):
-                if labels[v, y, x] == label:
-                    body.append((v, y, x))
-                    for i in range(max(v - 1, 0), min(v + 2, n_v)):
-                        for j in range(max(y - 1, 0), min(y + 2, n_y)):
-                            for k in range(max(x - 1, 0), min(x + 2, n_x)):
-                                if labels[i, j, k] == 0 and not np.isnan(kelvin[i, j, k]):
-                                    in_shell[i, j, k] = True
-    shell = np.argwhere(in_shell)
-    runs = np.array([_longest_run(labels, label, axis) for axis in range(3)], np.float64)
-    return np.array(body), shell, runs
-
-
-@njit(cache=True, nogil=True)
-def _longest_run(labels, label, axis):
-    """Length of the longest contiguous row of a feature along one axis."""
-    if axis == 0:
-        rows = labels.transpose(1, 2, 0)
-    elif axis == 1:
-        rows = labels.transpose(0, 2, 1)
-    else:
-        rows = labels.transpose(0, 1, 2)
-    longest = 0
-    for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            run = 0
-            for k in range(rows.shape[2]):
-                run = run + 1 if rows[i, j, k] == label else 0
-                longest = max(longest, run)
-    return longest
-
-
-def _direct(body, shell, t_off, weights):
-    """Equation (1) as it stands: sums of the weights, and of the weights times T_OFF."""
-    return _direct_sums(body, shell, t_off, *weights)
-
-
-@njit(cache=True, nogil=True)
-def _direct_sums(body, shell, t_off, along_v, along_y, along_x):
-    total = np.zeros(len(body))
-    weighted = np.zeros(len(body))
-    for i in range(len(body)):
-        v, y, x = body[i]
-        for j in range(len(shell)):
-            weight = along_v[v, shell[j, 0]] * along_y[y, shell[j, 1]] * along_x[x, shell[j, 2]]
-            total[i] += weight
-            weighted[i] += weight * t_off[j]
-    return total, weighted
-
-
-def _separable(body, shell, t_off, weights):
-    """The same sums, as Gaussians spread over the box."""
+def _sum_large_feature(kelvin, labels, label, box, limits, index, values):
+    """The same sums as Gaussians spread over the box, one axis after the other."""
+    body, places, shell, t_off, runs = gather_feature(kelvin, labels, label, box, index)
+    sigma = sigma_pix(runs, limits)
+    weights = [_weights(size, s) for size, s in zip(box[:, 1] - box[:, 0], sigma, strict=True)]
     at = tuple(body.T)
-    return _spread(shell, np.ones(len(shell)), weights)[at], _spread(shell, t_off, weights)[at]
+    total = _spread(shell, 1.0, weights)[at]
+    weighted = _spread(shell, t_off, weights)[at]
+    far = total < LEAST_WEIGHT
+    result = weighted / np.where(far, 1, total)
+    for i in np.flatnonzero(far):
+        result[i] = distant_mean(body[i], shell, t_off, sigma)
+    values[places] = result
 
 
-def _distant(body, shell, t_off, sigma):
-    """Equation (1) where all weights are below the least float: relative to the largest of them."""
-    values = np.empty(len(body))
-    for i, voxel in enumerate(body):
-        exponent = -0.5 * (((shell - voxel) / sigma) ** 2).sum(axis=1)
-        values[i] = np.average(t_off, weights=np.exp(exponent - exponent.max()))
-    return values
+def _weights(size, sigma):
+    """Gaussian weights between all pairs of pixels along an axis."""
+    offset = np.subtract.outer(np.arange(size), np.arange(size)) / sigma
+    return np.exp(-0.5 * offset**2)
 
 
 def _spread(shell, values, weights):

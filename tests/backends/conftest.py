@@ -18,6 +18,8 @@ FIXTURES = {
     "clean_backend": ("clean", True),
     "compared_clean": ("clean", False),
     "convolution_backend": ("convolution", True),
+    "compared_clean_name": ("clean", False),
+    "compared_convolution_name": ("convolution", False),
 }
 
 
@@ -61,3 +63,17 @@ def compared_clean(request):
 def convolution_backend(request):
     """Each convolution backend."""
     return load("convolution", request.param)
+
+
+@pytest.fixture(scope="session")
+def compared_clean_name(request):
+    """Name of each CLEAN backend but the reference, if it can be used."""
+    load("clean", request.param)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def compared_convolution_name(request):
+    """Name of each convolution backend but the reference, if it can be used."""
+    load("convolution", request.param)
+    return request.param

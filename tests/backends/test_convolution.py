@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from hisatools.backends.reference import ReferenceConvolution
+
 FLOAT32 = 1e-6  # rounding of the result itself, relative to the peak
 
 
@@ -73,6 +75,27 @@ def test_error_stays_within_tolerance_of_the_reference_on_a_large_map(convolutio
     assert_allclose(found, expected, rtol=0, atol=atol)
 
 
+@pytest.fixture(scope="module")
+def mosaic_maps():
+    """Maps of a mosaic's size such as CLEAN makes, each with what the reference makes of it."""
+    rng = np.random.default_rng(2)
+    noise = rng.normal(0, 4, (1024, 1024))
+    maps = {"point": np.zeros(noise.shape), "all": np.ones(noise.shape)}
+    maps["point"][3, 1000] = 30
+    maps["few"] = np.where(noise > 17, noise, 0)
+    maps["many"] = np.where(noise > 4, noise, 0)
+    convolve = ReferenceConvolution().gaussian(noise.shape, 66.7)
+    maps = {name: image.astype(np.float32) for name, image in maps.items()}
+    return {name: (image, convolve(image)) for name, image in maps.items()}
+
+
+@pytest.mark.parametrize("name", ["point", "few", "many", "all"])
+def test_tolerance_holds_for_the_maps_of_a_mosaic(convolution_backend, mosaic_maps, name):
+    image, expected = mosaic_maps[name]
+    found = convolution_backend.gaussian(image.shape, 66.7)(image)
+    assert_allclose(found, expected, rtol=0, atol=convolution_backend.tolerance * expected.max())
+
+
 def test_a_point_in_the_middle_keeps_its_sum(convolution_backend):
     image = np.zeros((61, 64), np.float32)
     image[30, 32] = 8
@@ -124,3 +147,43 @@ def test_four_threads_give_what_one_gives(convolution_backend):
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(convolve, images))
     assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 33), (70, 64)])
+def test_result_is_written_to_out_whatever_it_held(convolution_backend, shape):
+    convolve = convolution_backend.gaussian(shape, 6)
+    out = np.full(shape, np.nan, np.float32)
+    assert convolve(random_map(shape), out=out) is out
+    assert_array_equal(out, convolve(random_map(shape)))
+
+
+def test_nothing_beside_out_is_touched(convolution_backend):
+    planes = np.full((3, 21, 35), 7, np.float32)
+    convolution_backend.gaussian((21, 35), 5)(random_map((21, 35)), out=planes[1])
+    assert_array_equal(planes[[0, 2]], 7)
+    assert planes[1].max() < 1
+
+
+def test_input_is_left_as_it_was_where_out_is_given(convolution_backend):
+    image = random_map((32, 30))
+    before = image.copy()
+    convolution_backend.gaussian(image.shape, 4)(image, out=np.empty_like(image))
+    assert_array_equal(image, before)
+
+
+def test_a_result_does_not_depend_on_the_maps_before_it(convolution_backend):
+    shape = (45, 52)
+    convolve = convolution_backend.gaussian(shape, 7)
+    convolve(np.full(shape, 1e6, np.float32))
+    convolution_backend.gaussian((90, 20), 3)(random_map((90, 20)))
+    alone = convolution_backend.gaussian(shape, 7)(random_map(shape))
+    assert_array_equal(convolve(random_map(shape)), alone)
+
+
+def test_four_threads_write_each_to_its_own_out(convolution_backend):
+    convolve = convolution_backend.gaussian((64, 70), 9)
+    images = np.array([random_map((64, 70), seed=seed) for seed in range(24)])
+    together = np.zeros_like(images)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: convolve(images[k], out=together[k]), range(24)))
+    assert_array_equal(together, [convolve(image) for image in images])

@@ -34,21 +34,20 @@ class StubExtractor(HISAExtractor):
         ]
         t_unabsorbed = np.broadcast_to(np.float32(level)[:, None, None], cube.shape)
         mask = cube.kelvin < t_unabsorbed - self.depth_kelvin
-        t_unabsorbed = np.where(mask, t_unabsorbed, cube.kelvin)
-        return result_of(mask, cube.kelvin - t_unabsorbed, t_unabsorbed, cube.wcs)
+        return result_of(mask, cube.kelvin, t_unabsorbed[mask], cube.wcs)
 
 
-def result_of(mask, delta_t_kelvin, t_unabsorbed_kelvin, wcs):
+def result_of(mask, t_on_kelvin, unabsorbed_kelvin, wcs):
     labels, _ = label_features(mask)
     # Even columns in the first pass, odd ones in the second.
     first_pass = np.where(mask, 1 + np.arange(mask.shape[2]) % 2, 0).astype(np.uint8)
     return HISAResult(
-        delta_t=delta_t_kelvin * u.K,
-        t_unabsorbed=t_unabsorbed_kelvin * u.K,
+        t_on=t_on_kelvin * u.K,
+        unabsorbed_kelvin=unabsorbed_kelvin,
         flags=mask * np.uint8(MaskBit.SPECTRAL | MaskBit.SPATIAL | MaskBit.ACCEPTED),
         labels=labels,
         first_pass=first_pass,
-        catalog=build_catalog(delta_t_kelvin, t_unabsorbed_kelvin, labels, first_pass, wcs),
+        catalog=build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs),
         wcs=wcs,
     )
 

@@ -34,6 +34,16 @@ def assessed(trained, result):
     return trained.assess(with_meta)
 
 
+def in_brighter_sky(result, where):
+    """The same absorption 500 K up: T_U as no model has it."""
+    more = np.where(where, np.float32(500), np.float32(0))
+    return replace(
+        result,
+        t_on=result.t_on + more * u.K,
+        unabsorbed_kelvin=result.unabsorbed_kelvin + result.at_voxels(more),
+    )
+
+
 def at_its_voxels(measure, result):
     """The measure at every voxel of a mask, by the observables of the result."""
     mask = result.mask
@@ -71,12 +81,14 @@ def test_what_was_all_true_is_certain(known):
 
 
 def test_voxels_unlike_any_of_the_models_have_no_likelihood(trained, result):
-    brighter = replace(result, t_unabsorbed=result.t_unabsorbed + 500 * u.K)
+    brighter = in_brighter_sky(result, result.mask)
     assert np.isnan(trained.true_fraction_at(brighter)).all()
 
 
 def test_nothing_found_has_no_likelihood_anywhere(trained, result):
-    nothing = replace(result, flags=np.zeros_like(result.flags))
+    nothing = replace(
+        result, flags=np.zeros_like(result.flags), unabsorbed_kelvin=result.unabsorbed_kelvin[:0]
+    )
     likely = trained.true_fraction_at(nothing)
     assert likely.shape == result.mask.shape
     assert np.isnan(likely).all()
@@ -107,10 +119,7 @@ def test_features_have_the_means_over_their_voxels(assessed, trained, result):
 
 def test_a_feature_unlike_any_of_the_models_is_not_assessed(trained, result):
     strange = result.labels == 2
-    other = replace(
-        result,
-        t_unabsorbed=np.where(strange, result.t_unabsorbed.value + 500, result.t_unabsorbed.value) * u.K,
-    )
+    other = in_brighter_sky(result, strange)
     before, after = trained.assess(result).catalog, trained.assess(other).catalog
     assert np.isfinite(before["reliability"][1])
     assert after["assessed"][1] == 0
@@ -124,10 +133,7 @@ def test_a_feature_of_which_half_is_unlike_has_the_mean_of_the_rest(trained, res
     (wide,) = np.flatnonzero(result.catalog["n_voxels"] == result.catalog["n_voxels"].max())[:1]
     strange = result.labels == wide + 1
     strange &= np.cumsum(strange).reshape(strange.shape) % 2 == 0
-    other = replace(
-        result,
-        t_unabsorbed=np.where(strange, result.t_unabsorbed.value + 500, result.t_unabsorbed.value) * u.K,
-    )
+    other = in_brighter_sky(result, strange)
     row = trained.assess(other).catalog[wide]
     likely = trained.true_fraction_at(other)[result.labels == wide + 1]
     assert 0 < row["assessed"] < 0.6
@@ -154,7 +160,7 @@ def test_the_rest_of_the_result_stays(assessed, trained, result):
     assert result.true_fraction is None
     assert not set(COLUMNS) & set(result.catalog.colnames)
     assert "performance" not in result.meta
-    for name in ("delta_t", "t_unabsorbed", "flags", "labels", "first_pass", "wcs"):
+    for name in ("t_on", "unabsorbed_kelvin", "flags", "labels", "first_pass", "wcs"):
         assert getattr(assessed, name) is getattr(result, name)
     for name in result.catalog.colnames:
         assert_array_equal(assessed.catalog[name], result.catalog[name])
@@ -203,7 +209,7 @@ def test_a_result_on_another_grid_is_doubted(trained, result):
 
 
 def test_a_result_that_is_mostly_unlike_the_models_is_doubted(trained, result):
-    brighter = replace(result, t_unabsorbed=result.t_unabsorbed + 500 * u.K)
+    brighter = in_brighter_sky(result, result.mask)
     with pytest.warns(
         HISAWarning, match="only 0 % of the accepted voxels are like voxels of the performance"
     ):

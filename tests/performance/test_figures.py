@@ -356,7 +356,7 @@ def test_reliability_has_the_contours_of_1_to_4_sigma(performance):
 
 def test_found_voxels_without_a_true_fraction_are_grey(performance):
     overlay = panels(plot_reliability(performance))[0].images[-1].get_array()
-    assert (overlay[4, 4:14] == to_rgba("0.6")).all()
+    assert (overlay[4, 4:14] == np.round(255 * np.array(to_rgba("0.6")))).all()
     assert (overlay[5:] == 0).all()
 
 

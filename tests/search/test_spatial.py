@@ -9,6 +9,7 @@ from radio_beam import Beam
 from scipy.ndimage import gaussian_filter
 
 from hisatools import HISACube, SpatialParameters, SpatialSearcher
+from hisatools.backends import default_name
 from hisatools.backends.protocols import CleanSettings
 from hisatools.errors import HISAWarning, InputError
 from hisatools.results import StopReason
@@ -116,8 +117,8 @@ def test_loops_and_stops_are_kept_for_each_channel(found):
     assert found.n_iterations.shape == found.stop_reason.shape == SHAPE[:1]
     assert (found.n_iterations > 1).all()
     assert set(found.stop_reason) <= {StopReason.FRACTION, StopReason.NOISE}
-    assert (found.meta["search"], found.meta["clean"]) == ("spatial", "numba")
-    assert found.meta["convolution"] == "scipy"
+    assert (found.meta["search"], found.meta["clean"]) == ("spatial", default_name("clean"))
+    assert found.meta["convolution"] == default_name("convolution")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""The folder of a result: images written plane by plane, catalogue, provenance and picture."""
+
+import io
+import json
+import warnings
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, FITSFixedWarning
+from radio_beam import Beam
+
+from hisatools.errors import HISAWarning, InputError
+from hisatools.io.planes import write_planes
+from hisatools.io.writing import image_header, write_json, writing_folder
+from hisatools.results import IMAGE_FILES, RESULT_FILES, TRUE_FRACTION_FILE, MaskBit, flagged
+
+__all__ = ["read_result", "write_result"]
+
+ROWS_PER_BLOCK = 10_000
+
+COMMENTS = {
+    "delta_t.fits": ("T_ON - T_U: negative in absorption, 0 elsewhere",),
+    "t_unabsorbed.fits": ("T_U in absorption, T_ON elsewhere",),
+    "mask.fits": (
+        "Sum of these bits: " + ", ".join(f"{bit.value} {bit.name.lower()}" for bit in MaskBit),
+        "spectral, spatial: suspected by that search, in any pass",
+        "accepted: by both, with dT < 0, T_U and weight above their limits",
+    ),
+    "labels.fits": ("id of the row in catalog.ecsv; 0 outside features",),
+    "first_pass.fits": ("Pass in which first accepted, 0 where not accepted",),
+    TRUE_FRACTION_FILE: ("Likelihood that an accepted voxel is real; NaN elsewhere and where not known",),
+}
+# Attribute of the result: its file.
+CUBES = {
+    "flags": "mask.fits",
+    "labels": "labels.fits",
+    "first_pass": "first_pass.fits",
+    "true_fraction": TRUE_FRACTION_FILE,
+}
+
+
+def write_result(result, folder, *, overwrite=False):
+    """See `hisatools.HISAResult.write`."""
+    with writing_folder(folder, names=(*RESULT_FILES, TRUE_FRACTION_FILE), overwrite=overwrite) as part:
+        for name in ("delta_t", "t_unabsorbed"):
+            planes = (result.plane_kelvin(name, channel) for channel in range(result.flags.shape[0]))
+            header = _header(result, u.K, COMMENTS[f"{name}.fits"])
+            write_planes(part / f"{name}.fits", planes, result.t_on.shape, result.t_on.dtype, header)
+        for name, file_name in CUBES.items():
+            cube = getattr(result, name)
+            if cube is not None:
+                header = _header(result, None, COMMENTS[file_name])
+                write_planes(part / file_name, cube, cube.shape, cube.dtype, header)
+        _write_catalog(result.catalog, part / "catalog.ecsv")
+        write_json(part / "provenance.json", result.meta)
+        _write_summary(result, part / "summary.png")
+    return Path(folder).expanduser()
+
+
+def read_result(folder):
+    """See `hisatools.HISAResult.read`; returns the arguments of the class."""
+    folder = Path(folder).expanduser()
+    header = _check_shapes(folder)
+    cubes = {name: _read_image(folder / file_name) for name, file_name in _present(folder).items()}
+    kelvin = _read_image(folder / "t_unabsorbed.fits")
+    unabsorbed_kelvin = _absorb(kelvin, cubes["flags"], folder / "delta_t.fits")
+    return {
+        "t_on": kelvin << u.K,
+        "unabsorbed_kelvin": unabsorbed_kelvin,
+        **cubes,
+        "catalog": _read_with(QTable.read, folder / "catalog.ecsv"),
+        "wcs": _read_wcs(header),
+        "beam": Beam.from_fits_header(header) if "BMAJ" in header else None,
+        "meta": _read_with(
+            lambda path: json.loads(path.read_text(encoding="utf-8")), folder / "provenance.json"
+        ),
+    }
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def _header(result, unit, comments):
+    meta = result.meta.get("input", {})
+    source = meta.get("path")
+    passes = len(result.meta.get("passes", []))
+    history = [
+        f"hisatools {result.meta.get('hisatools', '')}: H I self-absorption, {passes} passes",
+        "Method: Gibson et al. 2005, ApJ 626, 195; parameters: provenance.json",
+        *([f"Input: {Path(source).name}"] if source else []),
+    ]
+    return image_header(
+        result.wcs,
+        unit=unit,
+        beam=result.beam,
+        object_name=meta.get("object"),
+        comments=comments,
+        history=history,
+    )
+
+
+def _write_catalog(catalog, path):
+    """Write ECSV some rows at a time: as text, a table takes ten times its memory."""
+    with path.open("w", encoding="utf-8") as file:
+        for start in range(0, max(len(catalog), 1), ROWS_PER_BLOCK):
+            text = io.StringIO()
+            catalog[start : start + ROWS_PER_BLOCK].write(text, format="ascii.ecsv")
+            text.seek(0)
+            if start:  # behind the line with the names of the columns, which ends the header
+                next(line for line in text if not line.startswith("#"))
+            file.write(text.read())
+
+
+def _write_summary(result, path):
+    """The picture must not cost the user the result: what it cannot draw is a warning."""
+    try:
+        result.plot_summary(path)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        warnings.warn(f"summary.png could not be drawn ({reason})", HISAWarning, stacklevel=4)
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _present(folder):
+    """`CUBES`, without the true fraction where that is not known."""
+    known = (folder / TRUE_FRACTION_FILE).exists()
+    return {name: file_name for name, file_name in CUBES.items() if known or name != "true_fraction"}
+
+
+def _check_shapes(folder):
+    """Refuse files of different results; returns the header of dT."""
+    names = (*IMAGE_FILES[:2], *_present(folder).values())
+    headers = [_read_with(fits.getheader, folder / name) for name in names]
+    if len({tuple(header["NAXIS*"].values()) for header in headers}) > 1:
+        raise InputError(f"the images in {folder} have different shapes; extract once more")
+    return headers[0]
+
+
+@contextmanager
+def _reading(path):
+    """Say which file of a result is wrong."""
+    try:
+        with warnings.catch_warnings():
+            # A truncated file: astropy warns, and then fails with its own words.
+            warnings.simplefilter("ignore", AstropyWarning)
+            yield
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; name a folder that hisatools wrote") from None
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); extract once more") from error
+
+
+def _read_with(read, path):
+    with _reading(path):
+        return read(path)
+
+
+def _read_image(path):
+    """The array of an image file, in the byte order of this machine."""
+    with _reading(path), fits.open(path, memmap=False) as (hdu, *_):
+        planes = map(partial(_plane, hdu), range(hdu.shape[0]))
+        first = next(planes)
+        cube = np.empty(hdu.shape, first.dtype)
+        cube[0] = first
+        for channel, plane in enumerate(planes, start=1):
+            cube[channel] = plane
+    return cube
+
+
+def _plane(hdu, channel):
+    plane = np.asarray(hdu.section[channel])
+    return plane.astype(plane.dtype.newbyteorder("="), copy=False)
+
+
+def _absorb(t_unabsorbed, flags, delta_t_path):
+    """Turn T_U into T_ON, in place; returns T_U of the accepted voxels."""
+    unabsorbed = []
+    with _reading(delta_t_path), fits.open(delta_t_path, memmap=False) as (hdu, *_):
+        for channel, plane in enumerate(t_unabsorbed):
+            accepted = flagged(flags[channel], MaskBit.ACCEPTED)
+            unabsorbed.append(plane[accepted])
+            plane[accepted] += _plane(hdu, channel)[accepted]
+    return np.concatenate(unabsorbed)
+
+
+def _read_wcs(header):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        return WCS(header)
