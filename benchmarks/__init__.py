@@ -1,1 +1,4 @@
-"""Measurements of hisatools: run as ``python -m benchmarks.NAME`` from the root of the project."""
+"""Measurements of hisatools, run from the root of the project.
+
+``python -m benchmarks`` measures speed and memory, ``python -m benchmarks.detection`` what is found.
+"""
