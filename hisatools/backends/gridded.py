@@ -7,7 +7,7 @@ imitate, in the sense of least squares, a Gaussian that lies between them: eight
 leave an error below float32.
 """
 
-from functools import partial
+from collections import deque
 
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
@@ -32,13 +32,20 @@ class GriddedConvolution:
         step = max(int(sigma_pix / STEPS_PER_SIGMA), 1)
         weights = _tap_weights(step, sigma_pix).astype(np.float32)
         kernel = _node_kernel(step, sigma_pix).astype(np.float32)
-        return partial(_convolve, weights, kernel)
+        # Arrays to work in, as many as there are calls at a time: new ones would cost as much as the sums.
+        idle = deque()
 
+        def convolve(image, out=None):
+            out = np.empty(shape, np.float32) if out is None else out
+            try:
+                rows = idle.pop()
+            except IndexError:
+                rows = np.empty((_n_nodes(shape[0], step), shape[1]), np.float32)
+            _convolve_map(np.ascontiguousarray(image, np.float32), weights, kernel, rows, out)
+            idle.append(rows)
+            return out
 
-def _convolve(weights, kernel, image, out=None):
-    out = np.empty(image.shape, np.float32) if out is None else out
-    _convolve_map(np.ascontiguousarray(image, np.float32), weights, kernel, out)
-    return out
+        return convolve
 
 
 def _tap_weights(step, sigma_pix):
@@ -63,17 +70,14 @@ def _node_kernel(step, sigma_pix):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _convolve_map(image, weights, kernel, out):
-    n_y, n_x = image.shape
-    step = len(weights)
-    m_y, m_x = _n_nodes(n_y, step), _n_nodes(n_x, step)
-    rows = np.zeros((m_y, n_x), np.float32)
+def _convolve_map(image, weights, kernel, rows, out):
+    rows[:] = 0
     _spread_rows(image, weights, rows)
-    nodes = np.zeros((m_y, m_x), np.float32)
-    for j in range(m_y):
+    nodes = np.zeros((len(rows), _n_nodes(image.shape[1], len(weights))), np.float32)
+    for j in range(len(rows)):
         _spread_row(rows[j], weights, nodes[j])
     nodes = _convolve_rows(np.ascontiguousarray(_convolve_rows(nodes, kernel).T), kernel).T
-    for j in range(m_y):
+    for j in range(len(rows)):
         _interpolate_row(np.ascontiguousarray(nodes[j]), weights, rows[j])
     _interpolate_rows(rows, weights, out)
 

@@ -6,7 +6,7 @@ it is never the highest, never positive, and stays -inf whatever is taken off.
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, uint64
 
 from hisatools.backends.numba_maps import VECTOR_MATH, keep_top
 from hisatools.backends.protocols import StopReason
@@ -17,7 +17,8 @@ NOISE = int(StopReason.NOISE)
 MAX_ITERATIONS = int(StopReason.MAX_ITERATIONS)
 ZERO = np.float32(0)
 # The convolution takes this many channels of the kernel at a time.
-TAPS = 8
+TAPS = 11
+ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT, NINE, TEN = map(np.uint64, range(1, TAPS))
 
 
 @njit(cache=True, nogil=True)
@@ -133,14 +134,16 @@ def _correct(residual, level, gain, correction):
 @njit(cache=True, nogil=True, fastmath=VECTOR_MATH)
 def _convolve(correction, taps, added):
     """Add sum_j taps[j] correction[k + j]; `TAPS` terms in one line spare as many loads of the sum."""
-    n = added.size
+    # Places are unsigned: numba asks of signed ones whether they count from the end.
+    channels = uint64(added.size)
     for j in range(0, taps.size, TAPS):
-        a, b, c, d, e, f, g, h = taps[j : j + TAPS]
-        c0, c1, c2, c3 = correction[j:], correction[j + 1 :], correction[j + 2 :], correction[j + 3 :]
-        c4, c5, c6, c7 = correction[j + 4 :], correction[j + 5 :], correction[j + 6 :], correction[j + 7 :]
-        for k in range(n):
-            low = a * c0[k] + b * c1[k] + c * c2[k] + d * c3[k]
-            added[k] += low + (e * c4[k] + f * c5[k] + g * c6[k] + h * c7[k])
+        a, b, c, d, e, f, g, h, p, q, r = taps[j : j + TAPS]
+        s = correction[j:]
+        for channel in range(channels):
+            k = uint64(channel)
+            low = a * s[k] + b * s[k + ONE] + c * s[k + TWO] + d * s[k + THREE] + e * s[k + FOUR]
+            high = f * s[k + FIVE] + g * s[k + SIX] + h * s[k + SEVEN]
+            added[k] += low + (high + p * s[k + EIGHT] + q * s[k + NINE] + r * s[k + TEN])
 
 
 @njit(cache=True, nogil=True, fastmath=VECTOR_MATH)

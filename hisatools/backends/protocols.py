@@ -64,10 +64,9 @@ class CleanBackend(Protocol):
     The convolved correction is divided by the share of the kernel that falls on finite values, so
     that U neither sags nor overshoots at borders and about blank regions.
 
-    NaN is blank: never corrected and in no statistic. U is NaN in the blank channels of a spectrum; in
-    a map it goes on smoothly across blank pixels, and is NaN where less than `MIN_COVERAGE` of the
-    kernel falls on finite ones. Where there is no finite value U is NaN and the stop reason
-    `StopReason.NOT_CLEANED`.
+    NaN is blank: never corrected and in no statistic. U is NaN where S is blank, and in a map also where
+    less than `MIN_COVERAGE` of the kernel falls on finite pixels. Where there is no finite value the
+    stop reason is `StopReason.NOT_CLEANED`.
 
     Attributes
     ----------
@@ -123,6 +122,6 @@ class ConvolutionBackend(Protocol):
 
         ``image`` is a float32 map without NaN, and is left as it was. The result is a float32 map:
         ``out``, a C-contiguous float32 array of the same shape, where it is given, and else a new
-        one. ``out`` may hold anything before, but must not share memory with ``image``. Safe to
-        call from several threads at a time.
+        one. ``out`` may hold anything before. It may be ``image`` itself, which is then replaced, but
+        no other array that shares memory with it. Safe to call from several threads at a time.
         """

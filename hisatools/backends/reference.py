@@ -40,6 +40,7 @@ class ReferenceClean:
 
         smoothed = np.asarray(smoothed_kelvin, float)
         unabsorbed, *rest = _clean(smoothed, stop_kelvin, weights, convolve_float32, settings)
+        unabsorbed[~np.isfinite(smoothed)] = np.nan
         return CleanedChannel(unabsorbed.astype(np.float32), *rest)
 
 

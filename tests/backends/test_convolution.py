@@ -157,6 +157,15 @@ def test_result_is_written_to_out_whatever_it_held(convolution_backend, shape):
     assert_array_equal(out, convolve(random_map(shape)))
 
 
+@pytest.mark.parametrize("shape", [(30, 41), (1, 9), (64, 64)])
+def test_image_itself_may_be_out(convolution_backend, shape):
+    convolve = convolution_backend.gaussian(shape, 6)
+    image = random_map(shape)
+    expected = convolve(image)
+    assert convolve(image, out=image) is image
+    assert_array_equal(image, expected)
+
+
 def test_nothing_beside_out_is_touched(convolution_backend):
     planes = np.full((3, 21, 35), 7, np.float32)
     convolution_backend.gaussian((21, 35), 5)(random_map((21, 35)), out=planes[1])
