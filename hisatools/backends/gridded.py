@@ -16,7 +16,8 @@ from numba import njit
 N_TAPS = 8
 STEPS_PER_SIGMA = 4
 REACH_SIGMA = 6
-TILE = 128
+TILE = 1024
+ROWS_TOGETHER = 4
 
 
 class GriddedConvolution:
@@ -89,20 +90,32 @@ def _n_nodes(n, step):
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _spread_rows(image, weights, rows):
-    """From pixels to nodes along y; tiles of zeros, most of a correction map, are passed over."""
-    step = len(weights)
+    """From pixels to nodes along y, `ROWS_TOGETHER` rows between the same nodes in one line.
+
+    Tiles of zeros, most of a correction map, are passed over.
+    """
     n_y, n_x = image.shape
-    for y in range(n_y):
-        node, phase = y // step, y % step
-        for first in range(0, n_x, TILE):
-            tile = image[y, first : first + TILE]
-            if not _any(tile):
-                continue
-            for tap in range(N_TAPS):
-                weight = weights[phase, tap]
-                row = rows[node + tap, first : first + TILE]
-                for x in range(tile.size):
-                    row[x] += weight * tile[x]
+    step = len(weights)
+    padded = np.zeros((step + ROWS_TOGETHER, N_TAPS), np.float32)
+    padded[:step] = weights
+    for start in range(0, n_y, step):
+        stop = min(start + step, n_y)
+        for y in range(start, stop, ROWS_TOGETHER):
+            # Beyond the last row a weight of 0 makes good that it is read again.
+            factors = padded[y - start : y - start + ROWS_TOGETHER].copy()
+            factors[stop - y :] = 0
+            for first in range(0, n_x, TILE):
+                a = image[y, first : first + TILE]
+                b = image[min(y + 1, stop - 1), first : first + TILE]
+                c = image[min(y + 2, stop - 1), first : first + TILE]
+                d = image[min(y + 3, stop - 1), first : first + TILE]
+                if not (_any(a) or _any(b) or _any(c) or _any(d)):
+                    continue
+                for tap in range(N_TAPS):
+                    p, q, r, s = factors[:, tap]
+                    row = rows[start // step + tap, first : first + TILE]
+                    for x in range(row.size):
+                        row[x] += p * a[x] + q * b[x] + r * c[x] + s * d[x]
 
 
 @njit(cache=True, nogil=True)

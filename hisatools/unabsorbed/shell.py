@@ -20,8 +20,8 @@ from hisatools.unabsorbed.shell_sums import (
 )
 
 FEATURES_PER_BLOCK = 256
-# Measured: one weight of the direct sum costs as much as two products of the matrix form.
-DIRECT_COST = 2.0
+# Measured: one weight of the direct sum costs as much as one product of the matrix form.
+DIRECT_COST = 1.0
 
 
 class ShellStrategy:
