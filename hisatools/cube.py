@@ -239,8 +239,8 @@ class HISACube:
 
         Parameters
         ----------
-        box : int, slice or tuple of them
-            Voxels along (v, y, x).
+        box : int, or tuple of two slices
+            A channel, counted from 0; or channels, and rows without steps.
 
         Returns
         -------
@@ -294,7 +294,8 @@ class HISACube:
         Returns
         -------
         HISACube
-            With its own copy of the brightness, and the WCS and weights of the part.
+            With the WCS and weights of the part. It shares the brightness where that needs no copy to be
+            contiguous, as for some channels of the whole field.
         """
         other = copy.copy(self)
         other.kelvin = np.ascontiguousarray(self.kelvin[box])

@@ -10,7 +10,7 @@ import numpy as np
 
 from hisatools.catalog import build_catalog
 from hisatools.errors import HISAWarning, ParameterError
-from hisatools.features import feature_significance, label_features
+from hisatools.features import feature_significance, label_features, label_voxels
 from hisatools.filling import FilledCube, VoxelValues
 from hisatools.parameters import (
     ExtractionParameters,
@@ -280,7 +280,7 @@ class _Extraction:
 
     def _significant(self, index, depth_kelvin):
         """Whether the voxels are in features that noise could not have made."""
-        feature, n_features = self._features(index)
+        feature, n_features = label_voxels(index, self.cube.shape)
         significance = feature_significance(
             depth_kelvin,
             self._sigma_kelvin(np.unravel_index(index, self.cube.shape)),
@@ -291,13 +291,6 @@ class _Extraction:
         # Written so that a feature of unknown noise is kept.
         dropped = significance < self.extractor.parameters.min_significance
         return ~dropped[feature]
-
-    def _features(self, index):
-        """Which feature of their own mask some voxels belong to, from 0, and how many there are."""
-        mask = np.zeros(self.cube.shape, bool)
-        mask.reshape(-1)[index] = True
-        labels, n_features = label_features(mask)
-        return labels.reshape(-1)[index] - 1, n_features
 
     def _sigma_kelvin(self, voxels):
         """Noise of O at some voxels."""

@@ -6,6 +6,8 @@ The widths are those of the paper, section 3.3.1. Plain arrays in pixels and cha
 import numpy as np
 from numba import njit
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
 def label_features(mask):
@@ -24,6 +26,36 @@ def label_features(mask):
     labels = np.empty(mask.shape, np.int32)
     n_features = ndimage.label(mask, output=labels)
     return labels, n_features
+
+
+def label_voxels(index, shape):
+    """Group voxels that share a face, from their places alone.
+
+    Parameters
+    ----------
+    index : `~numpy.ndarray` of int64, shape (n,)
+        Places in the flattened cube, ascending.
+    shape : tuple of int
+        (n_v, n_y, n_x) of the cube.
+
+    Returns
+    -------
+    feature : `~numpy.ndarray` of int32, shape (n,)
+        Which feature each voxel belongs to, from 0.
+    n_features : int
+    """
+    pairs = []
+    for axis, length in enumerate(shape):
+        stride = int(np.prod(shape[axis + 1 :], dtype=np.int64))
+        place = np.searchsorted(index, index + stride)
+        follows = np.take(index, place, mode="clip") == index + stride if index.size else place > 0
+        # The next voxel along x of a row's last is the first of the next row.
+        follows &= index // stride % length < length - 1
+        pairs.append((np.flatnonzero(follows), place[follows]))
+    one, other = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    graph = coo_array((np.ones(one.size, bool), (one, other)), shape=(index.size, index.size))
+    n_features, feature = connected_components(graph, directed=False)
+    return feature, n_features
 
 
 def feature_significance(depth_kelvin, sigma_kelvin, feature, n_features, correlated_voxels):
@@ -60,6 +92,7 @@ def velocity_widths(depth_kelvin, mask):
     depth_kelvin : `~numpy.ndarray`, shape (n_v, n_y, n_x)
         Depths, -dT; used inside ``mask`` only.
     mask : `~numpy.ndarray` of bool, same shape
+        Of numbers, what is not 0 is masked.
 
     Returns
     -------
@@ -67,6 +100,7 @@ def velocity_widths(depth_kelvin, mask):
         The FWHM of the contiguous run of masked channels, from linear interpolation at half of
         its maximum (the absorption is 0 outside the run); 0 outside ``mask``.
     """
+    mask = mask.astype(bool, copy=False)
     widths = np.zeros(mask.shape, np.float32)
     widths[mask] = voxel_velocity_widths(depth_kelvin[mask], np.flatnonzero(mask), mask.shape)
     return widths
@@ -89,6 +123,10 @@ def voxel_velocity_widths(depth_kelvin, index, shape):
     `~numpy.ndarray` of float32, shape (n,)
         In channels.
     """
+    # numba has no arrays of the other byte order, in which FITS files have theirs.
+    depth_kelvin, index = (
+        array.astype(array.dtype.newbyteorder("="), copy=False) for array in (depth_kelvin, index)
+    )
     return _voxel_velocity_widths(depth_kelvin, index, shape[0], shape[1] * shape[2])
 
 
@@ -176,14 +214,16 @@ def voxel_angular_widths(channels):
     Parameters
     ----------
     channels : iterable of `~numpy.ndarray` of bool, shape (n_y, n_x)
-        The channels of a mask, in order: a cube, or what makes them one at a time.
+        The channels of a mask, in order: a cube, or what makes them one at a time. Of numbers, what
+        is not 0 is masked.
 
     Returns
     -------
     `~numpy.ndarray` of float32, shape (n,)
-        In pixels, one for each True voxel in the order of the array.
+        In pixels, one for each masked voxel in the order of the array.
     """
-    widths = [angular_widths(channel[None])[0][channel] for channel in channels]
+    masks = (channel.astype(bool, copy=False) for channel in channels)
+    widths = [angular_widths(mask[None])[0][mask] for mask in masks]
     return np.concatenate(widths) if widths else np.empty(0, np.float32)
 
 

@@ -52,13 +52,7 @@ class FilledCube:
     channel_width = property(lambda self: self.cube.channel_width)
 
     def block(self, box):
-        """Brightness of a box of whole rows; see `hisatools.HISACube.block`.
-
-        Parameters
-        ----------
-        box : int, or tuple of two slices
-            A channel, or channels and rows.
-        """
+        """Brightness of a box of whole rows; see `hisatools.HISACube.block`."""
         block = self.cube.block(box).copy()
         channels, rows = box if isinstance(box, tuple) else (slice(box, box + 1), slice(None))
         n_v, n_y, n_x = self.shape

@@ -160,7 +160,7 @@ def _correlations(channels, box_pix):
 
 
 def _variance(values):
-    """Robust variance of at most `MAX_SAMPLES` values, evenly taken from the finite ones."""
+    """Robust variance of the finite values, of which some are left out where they are many."""
     values = values[np.isfinite(values)]
     return mad_sigma(values[:: max(values.size // MAX_SAMPLES, 1)]) ** 2
 
@@ -228,11 +228,11 @@ def difference_rms(spectra):
     difference = sum(
         weight * spectra[step * DIFFERENCE_LAG :][:n] for step, weight in enumerate(DIFFERENCE_WEIGHTS)
     )
-    sigma = [
-        mad_sigma(difference[:, y, x], n_least=MIN_CHANNELS_IN_THIRD)
-        for y, x in np.ndindex(spectra.shape[1:])
-    ]
-    return np.array(sigma).reshape(spectra.shape[1:]) / np.linalg.norm(DIFFERENCE_WEIGHTS)
+    measurable = np.isfinite(difference).sum(axis=0) >= MIN_CHANNELS_IN_THIRD
+    scatter = np.full(measurable.shape, np.nan)
+    difference = difference[:, measurable]
+    scatter[measurable] = np.nanmedian(np.abs(difference - np.nanmedian(difference, axis=0)), axis=0)
+    return MAD_TO_SIGMA * scatter / np.linalg.norm(DIFFERENCE_WEIGHTS)
 
 
 def without_features(coarse):

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from radio_beam import Beam
 
 from hisatools.errors import HISAWarning, InputError
@@ -36,6 +36,9 @@ COMMENTS = {
     "first_pass.fits": ("Pass in which first accepted, 0 where not accepted",),
     TRUE_FRACTION_FILE: ("Likelihood that an accepted voxel is real; NaN elsewhere and where not known",),
 }
+# BITPIX of each image; dT and T_U are of the type of T_ON.
+FLOATS = (-32, -64)
+BITPIX = {"mask.fits": (8,), "labels.fits": (32,), "first_pass.fits": (8,)}
 # Attribute of the result: its file.
 CUBES = {
     "flags": "mask.fits",
@@ -66,7 +69,7 @@ def write_result(result, folder, *, overwrite=False):
 def read_result(folder):
     """See `hisatools.HISAResult.read`; returns the arguments of the class."""
     folder = Path(folder).expanduser()
-    header = _check_shapes(folder)
+    header = _check_images(folder)
     cubes = {name: _read_image(folder / file_name) for name, file_name in _present(folder).items()}
     kelvin = _read_image(folder / "t_unabsorbed.fits")
     unabsorbed_kelvin = _absorb(kelvin, cubes["flags"], folder / "delta_t.fits")
@@ -75,8 +78,7 @@ def read_result(folder):
         "unabsorbed_kelvin": unabsorbed_kelvin,
         **cubes,
         "catalog": _read_with(QTable.read, folder / "catalog.ecsv"),
-        "wcs": _read_wcs(header),
-        "beam": Beam.from_fits_header(header) if "BMAJ" in header else None,
+        **_read_axes(header, folder / "delta_t.fits"),
         "meta": _read_with(
             lambda path: json.loads(path.read_text(encoding="utf-8")), folder / "provenance.json"
         ),
@@ -137,13 +139,28 @@ def _present(folder):
     return {name: file_name for name, file_name in CUBES.items() if known or name != "true_fraction"}
 
 
-def _check_shapes(folder):
-    """Refuse files of different results; returns the header of dT."""
+def _check_images(folder):
+    """Refuse what is no image of a result, and files of different results; returns the header of dT."""
     names = (*IMAGE_FILES[:2], *_present(folder).values())
-    headers = [_read_with(fits.getheader, folder / name) for name in names]
-    if len({tuple(header["NAXIS*"].values()) for header in headers}) > 1:
+    shapes, headers = zip(*(_read_with(_check_image, folder / name) for name in names), strict=True)
+    if len(set(shapes)) > 1:
         raise InputError(f"the images in {folder} have different shapes; extract once more")
     return headers[0]
+
+
+def _check_image(path):
+    """Shape and header of an image that has the axes and the type in which it was written."""
+    # astropy leaves open a file whose header it cannot make sense of.
+    with path.open("rb") as file, fits.open(file, memmap=False) as (hdu, *_):
+        shape, header = hdu.shape, hdu.header
+    if len(shape) != 3 or 0 in shape:
+        raise ValueError(f"its image has the shape {shape}, and that of a result has three axes")
+    written = BITPIX.get(path.name, FLOATS)
+    if header["BITPIX"] not in written:
+        raise ValueError(f"BITPIX is {header['BITPIX']}, and not {' or '.join(map(str, written))}")
+    if "BZERO" in header or "BSCALE" in header:
+        raise ValueError("its values are scaled by BZERO or BSCALE, which those of a result are not")
+    return shape, header
 
 
 @contextmanager
@@ -152,11 +169,12 @@ def _reading(path):
     try:
         with warnings.catch_warnings():
             # A truncated file: astropy warns, and then fails with its own words.
+            # Of axes it tells what it mends.
             warnings.simplefilter("ignore", AstropyWarning)
             yield
     except FileNotFoundError:
         raise InputError(f"{path} is missing; name a folder that hisatools wrote") from None
-    except (OSError, TypeError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); extract once more") from error
 
 
@@ -193,7 +211,6 @@ def _absorb(t_unabsorbed, flags, delta_t_path):
     return np.concatenate(unabsorbed)
 
 
-def _read_wcs(header):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return WCS(header)
+def _read_axes(header, path):
+    with _reading(path):
+        return {"wcs": WCS(header), "beam": Beam.from_fits_header(header) if "BMAJ" in header else None}

@@ -141,7 +141,7 @@ class HISAResult:
     Raises
     ------
     InputError
-        If ``unabsorbed_kelvin`` has not one value for each accepted voxel.
+        If ``flags`` are not uint8, or ``unabsorbed_kelvin`` has not one value for each accepted voxel.
 
     Examples
     --------
@@ -165,6 +165,8 @@ class HISAResult:
     true_fraction: np.ndarray | None = None
 
     def __post_init__(self):
+        if self.flags.dtype != np.uint8:
+            raise InputError(f"flags are of the type {self.flags.dtype}; give a sum of MaskBit as uint8")
         if self.unabsorbed_kelvin.shape != (self._first_voxel[-1],):
             raise InputError(
                 f"unabsorbed_kelvin has the shape {self.unabsorbed_kelvin.shape}, and flags accept "

@@ -28,7 +28,7 @@ from hisatools.plotting import (
     velocity_label,
     velocity_text,
 )
-from hisatools.results import MaskBit
+from hisatools.results import MaskBit, flagged
 
 __all__ = ["plot_summary"]
 
@@ -119,7 +119,7 @@ def _panels(result, channel):
         result.plane_kelvin(name, channel) for name in ("t_on", "t_unabsorbed", "delta_t")
     )
     flags = result.flags[channel]
-    spectral, spatial, accepted = ((flags & bit) != 0 for bit in MaskBit)
+    spectral, spatial, accepted = (flagged(flags, bit) for bit in MaskBit)
     limits = color_limits("t_on", t_on, t_unabsorbed)
     intersection = [(accepted, ACCEPTED), (spectral & spatial & ~accepted, REJECTED)]
 
@@ -207,7 +207,7 @@ def _draw_lanes(ax, result, y, x):
     lanes = (("accepted", MaskBit.ACCEPTED, ACCEPTED), ("spatial", MaskBit.SPATIAL, SPATIAL))
     lanes += (("spectral", MaskBit.SPECTRAL, SPECTRAL),)
     for height, (_, bit, color) in enumerate(lanes):
-        top = height + 0.8 * ((flags & bit) != 0)
+        top = height + 0.8 * flagged(flags, bit)
         ax.stairs(top, edges, baseline=np.full(len(top), height), fill=True, color=color)
     ax.set_yticks([height + 0.4 for height in range(3)], [name for name, _, _ in lanes], fontsize="small")
     ax.set_ylim(-0.2, 3)

@@ -11,6 +11,7 @@ from hisatools.features import (
     angular_widths,
     feature_significance,
     label_features,
+    label_voxels,
     velocity_widths,
     voxel_angular_widths,
     voxel_velocity_widths,
@@ -195,6 +196,24 @@ def test_widths_of_voxels_are_those_of_the_cube(share):
     assert found.dtype == voxel_angular_widths(mask).dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_byte_order_changes_no_width(dtype):
+    rng = np.random.default_rng(5)
+    depth, mask = rng.uniform(1, 30, (9, 3, 4)), rng.uniform(size=(9, 3, 4)) < 0.6
+    expected = velocity_widths(depth.astype(dtype), mask)
+    for order in "<>":
+        assert_array_equal(velocity_widths(depth.astype(order + dtype), mask), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_mask_of_numbers_is_where_they_are_not_zero(dtype):
+    rng = np.random.default_rng(6)
+    depth, mask = rng.uniform(1, 30, (5, 6, 7)), rng.uniform(size=(5, 6, 7)) < 0.6
+    numbers = mask * rng.integers(1, 9, mask.shape).astype(dtype)
+    assert_array_equal(velocity_widths(depth, numbers), velocity_widths(depth, mask))
+    assert_array_equal(voxel_angular_widths(numbers), voxel_angular_widths(mask))
+
+
 # Angular widths
 
 
@@ -269,3 +288,17 @@ def test_turned_masks_have_turned_widths():
     for turn in (np.s_[:, ::-1], np.s_[:, :, ::-1]):
         turned = mask[turn]
         assert_array_equal(np.where(turned, angular_widths(turned), 0)[turn], expected)
+
+
+# Labels of voxels alone
+
+
+@pytest.mark.parametrize("share", [0, 0.02, 0.3, 0.6, 1])
+@pytest.mark.parametrize("shape", [(5, 7, 9), (1, 1, 6), (4, 1, 1), (1, 8, 8)])
+def test_voxels_alone_are_grouped_as_in_their_mask(shape, share):
+    mask = np.random.default_rng(3).uniform(size=shape) < share
+    labels, n_features = label_features(mask)
+    feature, n_found = label_voxels(np.flatnonzero(mask), shape)
+    assert n_found == n_features
+    # The same groups, whatever their numbers.
+    assert len(set(zip(labels[mask].tolist(), feature.tolist(), strict=True))) == n_features

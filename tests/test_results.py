@@ -205,6 +205,50 @@ def test_an_image_that_ends_early_is_named(name, no_picture, tmp_path):
         HISAResult.read(folder)
 
 
+IMAGES = ["delta_t.fits", "t_unabsorbed.fits", "mask.fits", "labels.fits", "first_pass.fits"]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("shape", [(), (5, 4), (1, 6, 5, 4), (0, 5, 4)], ids=str)
+def test_an_image_without_the_three_axes_is_named(shape, name, no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    image = np.zeros(shape, fits.getdata(folder / name).dtype) if shape else None
+    fits.PrimaryHDU(image).writeto(folder / name, overwrite=True)
+    with pytest.raises(InputError, match=rf"{name} is damaged \(its image has the shape \("):
+        HISAResult.read(folder)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_of_another_type_is_named(name, no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    image = np.nan_to_num(fits.getdata(folder / name))
+    fits.writeto(folder / name, image.astype(np.int16), overwrite=True)
+    with pytest.raises(InputError, match=rf"{name} is damaged \(BITPIX is 16, and not "):
+        HISAResult.read(folder)
+
+
+def test_an_image_of_scaled_values_is_named(no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    fits.writeto(folder / "labels.fits", np.zeros((6, 5, 4), np.uint32), overwrite=True)
+    with pytest.raises(InputError, match=r"labels.fits is damaged \(its values are scaled"):
+        HISAResult.read(folder)
+
+
+@pytest.mark.parametrize(("card", "value"), [("CUNIT3", "m/$"), ("BMAJ", "broad"), ("CTYPE2", "ELAT-CAR")])
+def test_axes_and_a_beam_that_make_no_sense_are_those_of_a_file(card, value, no_picture, tmp_path):
+    folder = make_result().write(tmp_path / "out")
+    fits.setval(folder / "delta_t.fits", card, value=value)
+    with pytest.raises(InputError, match=r"delta_t.fits is damaged"):
+        HISAResult.read(folder)
+
+
+def test_a_header_without_a_card_that_must_be_there_is_named(no_picture, tmp_path):
+    path = make_result().write(tmp_path / "out") / "mask.fits"
+    path.write_bytes(path.read_bytes().replace(b"NAXIS2  ", b"NAXOS2  ", 1))
+    with pytest.raises(InputError, match=r"mask.fits is damaged .*NAXIS2"):
+        HISAResult.read(path.parent)
+
+
 def test_a_long_catalogue_is_written_as_one(no_picture, tmp_path, monkeypatch):
     result = make_result()
     result.catalog.write(tmp_path / "whole.ecsv")
@@ -327,6 +371,13 @@ def test_each_accepted_voxel_needs_its_brightness(change):
     result = make_result()
     with pytest.raises(InputError, match=r"unabsorbed_kelvin has the shape \(.*, and flags accept 5 voxels"):
         replace(result, unabsorbed_kelvin=result.unabsorbed_kelvin[change])
+
+
+@pytest.mark.parametrize("dtype", [bool, int, np.float32])
+def test_flags_are_single_bytes(dtype):
+    result = make_result()
+    with pytest.raises(InputError, match=r"flags are of the type .*; give a sum of MaskBit as uint8"):
+        replace(result, flags=result.flags.astype(dtype))
 
 
 def test_masks_follow_the_flags():

@@ -13,10 +13,14 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 from numba import njit
 
+from hisatools.backends.protocols import check_shapes
+
+# The sum over them is written out in `_interpolate_rows`.
 N_TAPS = 8
 STEPS_PER_SIGMA = 4
 REACH_SIGMA = 6
 TILE = 1024
+# Written out in `_spread_rows`.
 ROWS_TOGETHER = 4
 
 
@@ -38,6 +42,7 @@ class GriddedConvolution:
 
         def convolve(image, out=None):
             out = np.empty(shape, np.float32) if out is None else out
+            check_shapes(shape, image, out)
             try:
                 rows = idle.pop()
             except IndexError:

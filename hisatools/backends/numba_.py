@@ -103,7 +103,9 @@ class _MapCleaning:
 
 
 def _inverse_coverage(coverage, finite):
-    """One over the share of the kernel on finite pixels; what is too little covered becomes blank.
+    """One over the share of the kernel on finite pixels.
+
+    ``finite`` is changed: what is too little covered counts as blank.
 
     Returns
     -------

@@ -16,7 +16,7 @@ FRACTION = int(StopReason.FRACTION)
 NOISE = int(StopReason.NOISE)
 MAX_ITERATIONS = int(StopReason.MAX_ITERATIONS)
 ZERO = np.float32(0)
-# The convolution takes this many channels of the kernel at a time.
+# The convolution takes this many channels of the kernel at a time; they are written out in `_convolve`.
 TAPS = 11
 ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT, NINE, TEN = map(np.uint64, range(1, TAPS))
 

@@ -86,11 +86,12 @@ class CleanBackend(Protocol):
     def clean_spectra(self, smoothed_kelvin, stop_kelvin, kernel, settings):
         """CLEAN each row of ``smoothed_kelvin`` (n, n_v) until sigma_pos < ``stop_kelvin`` (n,).
 
-        ``kernel`` has an odd length and unit sum. Returns `CleanedSpectra`.
+        There is at least one row; ``kernel`` is symmetric, of odd length and unit sum. Returns
+        `CleanedSpectra`.
         """
 
     def clean_channel(self, smoothed_kelvin, stop_kelvin, weights, convolve, settings):
-        """CLEAN a map (n_y, n_x) until sigma_pos < ``stop_kelvin``, with ``weights`` in sigma_pos.
+        """CLEAN a map (n_y, n_x) until sigma_pos < ``stop_kelvin``, with finite ``weights`` in sigma_pos.
 
         ``convolve`` is what `ConvolutionBackend.gaussian` returns. Returns `CleanedChannel`.
         """
@@ -106,7 +107,7 @@ class ConvolutionBackend(Protocol):
     package : str
         The distribution that does the work, e.g. "scipy"; its version is listed.
     tolerance : float
-        Largest error relative to the peak of the reference's result.
+        Largest error relative to the peak of the reference's result, for maps without negative values.
     cost : float
         Time for a map of 1024 x 1024 pixels and an FWHM of 67 pixels relative to the others of this
         kind (scipy: 1). A number from the benchmarks, fixed, so that the default is the same on every
@@ -124,4 +125,26 @@ class ConvolutionBackend(Protocol):
         ``out``, a C-contiguous float32 array of the same shape, where it is given, and else a new
         one. ``out`` may hold anything before. It may be ``image`` itself, which is then replaced, but
         no other array that shares memory with it. Safe to call from several threads at a time.
+
+        Raises
+        ------
+        ValueError
+            If ``image`` or ``out`` has another shape; see `check_shapes`.
         """
+
+
+def check_shapes(shape, image, out):
+    """Refuse maps of another shape than a convolution was made for; for use by backends.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    image, out : `~numpy.ndarray`
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, array in (("image", image), ("out", out)):
+        if array.shape != tuple(shape):
+            raise ValueError(f"{name} has the shape {array.shape}, and the convolution is for {tuple(shape)}")

@@ -40,7 +40,6 @@ class ReferenceClean:
 
         smoothed = np.asarray(smoothed_kelvin, float)
         unabsorbed, *rest = _clean(smoothed, stop_kelvin, weights, convolve_float32, settings)
-        unabsorbed[~np.isfinite(smoothed)] = np.nan
         return CleanedChannel(unabsorbed.astype(np.float32), *rest)
 
 
@@ -53,6 +52,9 @@ def _clean(smoothed, stop, weights, convolve, settings):
     coverage = convolve(finite.astype(float))
     coverage = np.where(coverage < MIN_COVERAGE, np.nan, coverage)
     finite &= np.isfinite(coverage)
+    if not finite.any():
+        return np.full(smoothed.shape, np.nan), np.nan, 0, StopReason.NOT_CLEANED
+    unabsorbed[~finite] = np.nan
     residual = np.where(finite, smoothed, -np.inf)
     peak = residual.max()
     for n_iterations in range(settings.max_iterations):

@@ -1,8 +1,10 @@
 """Find backends by name through entry points; nothing is imported until it is asked for."""
 
 import contextlib
+import math
 from functools import cache
 from importlib.metadata import entry_points
+from numbers import Real
 
 from hisatools.errors import BackendError, BackendUnavailableError
 
@@ -10,6 +12,7 @@ KINDS = ("clean", "convolution")
 REFERENCE = "reference"
 # Largest difference from the reference: what each kind of backend calls it.
 TOLERANCE = {"clean": "tolerance_kelvin", "convolution": "tolerance"}
+METHODS = {"clean": ("clean_spectra", "clean_channel"), "convolution": ("gaussian",)}
 
 
 def available(kind):
@@ -143,14 +146,35 @@ def get_backend(kind, name=None):
         raise BackendError(f"unknown {kind} backend {name!r}; installed: {', '.join(found)}")
     try:
         backend = found[name].load()()
+        fault = _fault(kind, backend)
     except ImportError as exc:
         raise BackendUnavailableError(_unavailable(kind, name, found, exc)) from exc
     except Exception as exc:
         raise BackendError(_broken(kind, found[name], f"{type(exc).__name__}: {exc}")) from exc
-    for attribute in ("package", "cost", TOLERANCE[kind]):
-        if not hasattr(backend, attribute):
-            raise BackendError(_broken(kind, found[name], f"it has no attribute {attribute!r}"))
+    if fault:
+        raise BackendError(_broken(kind, found[name], fault))
     return backend
+
+
+def _fault(kind, backend):
+    """What is not as the protocol says, or None: a default must not be chosen by a NaN."""
+    for name in ("package", "cost", TOLERANCE[kind], *METHODS[kind]):
+        if not hasattr(backend, name):
+            return f"it has no attribute {name!r}"
+        value = getattr(backend, name)
+        if name == "package":
+            needed, met = "the name of a distribution", isinstance(value, str) and bool(value.strip())
+        elif name in METHODS[kind]:
+            needed, met = "a method", callable(value)
+        else:
+            needed, met = "a finite number, 0 or positive", _is_amount(value)
+        if not met:
+            return f"its {name} is {value!r}, not {needed}"
+    return None
+
+
+def _is_amount(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def _unavailable(kind, name, found, exc):

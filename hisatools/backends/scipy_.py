@@ -4,6 +4,8 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 from scipy import fft
 
+from hisatools.backends.protocols import check_shapes
+
 REACH_SIGMA = 6
 # A wide Gaussian has few frequencies; those with less of it than this are below any rounding.
 NEGLIGIBLE = 1e-9
@@ -24,6 +26,7 @@ class ScipyConvolution:
 
         def convolve(image, out=None):
             out = np.empty(shape, np.float32) if out is None else out
+            check_shapes(shape, image, out)
             columns = fft.fft(fft.rfft(image, padded_x)[:, :n_kept], padded_y, axis=0)
             columns *= spectrum
             columns = fft.ifft(columns, axis=0, overwrite_x=True)

@@ -61,7 +61,7 @@ def backend_lines():
     ------
     str
         The headings; then for each backend its kind, name, whether it is the default, package and
-        version, tolerance and speed; or, for one that cannot be used, the reason.
+        version, tolerance and speed; or, for one that cannot be used or measured, the reason.
 
     Examples
     --------
@@ -77,9 +77,7 @@ def backend_lines():
         if isinstance(backend, BackendError):
             yield _aligned([*cells[:2], str(backend)], widths)
         else:
-            speed = measure_speed(cells[0], backend)
-            text = f"{speed:,.0f} spectra/s" if cells[0] == "clean" else f"{speed:.1f} ms a map"
-            yield _aligned([*cells, text], widths)
+            yield _aligned([*cells, _speed_text(cells[0], backend)], widths)
 
 
 def emission_spectra(n_spectra, *, seed=1):
@@ -146,7 +144,16 @@ def _package(backend):
     try:
         return f"{backend.package} {metadata.version(backend.package)}"
     except metadata.PackageNotFoundError:
-        return f"{backend.package} (version unknown)"
+        return backend.package
+
+
+def _speed_text(kind, backend):
+    """The speed; or why there is none, so that a broken backend hides no other."""
+    try:
+        speed = measure_speed(kind, backend)
+        return f"{speed:,.0f} spectra/s" if kind == "clean" else f"{speed:.1f} ms a map"
+    except Exception as error:
+        return " ".join(f"broken: {type(error).__name__}: {error}".split())
 
 
 def _aligned(cells, widths):

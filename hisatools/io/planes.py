@@ -12,6 +12,7 @@ __all__ = ["write_planes"]
 
 FITS_BLOCK = 2880
 WORD = 0xFFFFFFFF
+TYPES = ("uint8", "int16", "int32", "int64", "float32", "float64")
 
 
 def write_planes(path, planes, shape, dtype, header):
@@ -26,14 +27,14 @@ def write_planes(path, planes, shape, dtype, header):
     shape : tuple of int
         Of the whole image, in numpy order.
     dtype : `~numpy.dtype`
-        One that FITS has: uint8, a signed integer or a float.
+        One that FITS has, in any byte order: uint8, int16, int32, int64, float32 or float64.
     header : `~astropy.io.fits.Header`
         See `hisatools.io.writing.image_header`; it is not changed.
 
     Raises
     ------
     ValueError
-        If FITS does not have the type, or the planes do not fill the shape.
+        If FITS does not have the type, a plane has another shape, or the planes do not fill the image.
 
     Examples
     --------
@@ -46,7 +47,7 @@ def write_planes(path, planes, shape, dtype, header):
     header = _complete_header(shape, dtype, header)
     with open(path, "xb") as file:
         file.write(_to_bytes(header))
-        total, n_bytes = _write_data(file, planes, np.dtype(dtype).newbyteorder(">"))
+        total, n_bytes = _write_data(file, planes, shape[1:], np.dtype(dtype).newbyteorder(">"))
         if n_bytes != np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize:
             raise ValueError(f"the planes hold {n_bytes} bytes, which do not fill an image of shape {shape}")
         file.write(b"\0" * (-n_bytes % FITS_BLOCK))
@@ -61,10 +62,10 @@ def _complete_header(shape, dtype, header):
     """The header with the cards that describe the data, and room for the checksums."""
     from astropy.io import fits
 
+    if np.dtype(dtype).name not in TYPES:
+        raise ValueError(f"FITS has no images of {np.dtype(dtype)}; convert it to one of: {', '.join(TYPES)}")
     # A stand-in for the data, which takes no memory.
     complete = fits.PrimaryHDU(np.broadcast_to(np.zeros((), dtype), shape), header).header.copy()
-    if "BZERO" in complete:
-        raise ValueError(f"FITS stores {np.dtype(dtype)} as another type; convert the image to a signed one")
     now = datetime.now().isoformat(timespec="seconds")
     complete["CHECKSUM"] = ("0" * 16, f"HDU checksum updated {now}")
     complete["DATASUM"] = ("0", f"data unit checksum updated {now}")
@@ -75,10 +76,14 @@ def _to_bytes(header):
     return header.tostring().encode("ascii")
 
 
-def _write_data(file, planes, dtype):
+def _write_data(file, planes, shape, dtype):
     """Write the planes as they follow each other; returns their sum and the number of bytes."""
     total, n_bytes, rest = 0, 0, b""
-    for plane in planes:
+    for number, plane in enumerate(planes):
+        if plane.shape != tuple(shape):
+            raise ValueError(
+                f"plane {number} has the shape {plane.shape}, and those of the image have {shape}"
+            )
         content = np.ascontiguousarray(plane, dtype).tobytes()
         file.write(content)
         n_bytes += len(content)

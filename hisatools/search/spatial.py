@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from hisatools.backends import get_backend, resolve
 from hisatools.backends.protocols import CleanSettings
@@ -46,12 +45,20 @@ class SpatialNoise:
 
     def at(self, voxels, shape):
         """sigma_obs at the voxels (v, y, x), each an array of indices into ``shape``."""
-        nodes = self.coarse_kelvin.shape
-        positions = [
-            axis * (n_nodes - 1) / max(n - 1, 1)
-            for axis, n_nodes, n in zip(voxels, nodes, shape, strict=True)
-        ]
-        return map_coordinates(self.coarse_kelvin, positions, order=1, mode="nearest")
+        v, *sky = voxels
+        total = np.zeros(len(v))
+        for y, weight_y in _nodes_about(sky[0], shape[1], self.coarse_kelvin.shape[1]):
+            for x, weight_x in _nodes_about(sky[1], shape[2], self.coarse_kelvin.shape[2]):
+                total += weight_y * weight_x * self.coarse_kelvin[v, y, x]
+        return total
+
+
+def _nodes_about(pixel, n_pixels, n_nodes):
+    """The two nodes about each pixel along an axis, with the weights of linear interpolation."""
+    position = pixel * (n_nodes - 1) / max(n_pixels - 1, 1)
+    lower = np.minimum(position.astype(np.intp), max(n_nodes - 2, 0))
+    upper = np.minimum(lower + 1, n_nodes - 1)
+    return (lower, 1 - (position - lower)), (upper, position - lower)
 
 
 class SpatialSearcher:
@@ -195,7 +202,8 @@ class SpatialSearcher:
         """Amplitude (n_y, n_x), loop count and stop reason of one map; U is fitted to ``fitted``."""
         sigma_obs = expand_noise(coarse, observed.shape)
         level = float(np.nanmean(sigma_obs)) if np.isfinite(coarse).any() else np.nan
-        relative = np.where(sigma_obs > 0, sigma_obs / np.float32(level), np.float32(1))
+        relative = np.ones_like(sigma_obs)
+        np.divide(sigma_obs, np.float32(level), out=relative, where=sigma_obs > 0)
         smoothed = box_mean(observed, box)
         cleaned = self.clean.clean_channel(
             smoothed if fitted is observed else box_mean(fitted, box),

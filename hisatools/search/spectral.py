@@ -83,7 +83,8 @@ class SpectralSearcher:
         """
         box = self._box_pix(cube)
         if box == 1:
-            observed = difference_rms(cube.kelvin)
+            rows = [cube.block((slice(None), rows)) for rows in self._blocks(cube)]
+            observed = np.concatenate(run_blocks(difference_rms, rows, workers=workers))
             return SpectralNoise(observed, observed)
         if correlation is None:
             correlation = noise_correlation(cube.kelvin, box, workers=workers)
@@ -105,7 +106,7 @@ class SpectralSearcher:
         cube : `~hisatools.HISACube` or `~hisatools.filling.FilledCube`
             NaN is blank: never flagged.
         noise : `SpectralNoise`, optional
-            Measured on the cube if not given.
+            Measured on the cube if not given, which a filled cube needs to be.
         workers : int
             Number of threads; never changes the result.
         progress : bool

@@ -20,6 +20,8 @@ from hisatools.unabsorbed.shell_sums import (
 )
 
 FEATURES_PER_BLOCK = 256
+# Boxes of more voxels are gone through plane by plane, which takes longer and less memory.
+LARGEST_BOX = 2**21
 # Measured: one weight of the direct sum costs as much as one product of the matrix form.
 DIRECT_COST = 1.0
 
@@ -99,7 +101,7 @@ class ShellStrategy:
 
 
 def _boxes(labels, features):
-    """First and last-but-one voxel of each feature and its shell along (v, y, x), shape (n, 3, 2)."""
+    """Start and stop of what holds each feature and its shell along (v, y, x), shape (n, 3, 2)."""
     slices = ndimage.find_objects(labels)
     boxes = np.array([[(s.start - 1, s.stop + 1) for s in slices[label - 1]] for label in features], np.int64)
     return np.clip(boxes.reshape(-1, 3, 2), 0, np.array(labels.shape)[:, None])
@@ -110,9 +112,8 @@ def _sum_large_feature(kelvin, labels, label, box, limits, index, values):
     body, places, shell, t_off, runs = gather_feature(kelvin, labels, label, box, index)
     sigma = sigma_pix(runs, limits)
     weights = [_weights(size, s) for size, s in zip(box[:, 1] - box[:, 0], sigma, strict=True)]
-    at = tuple(body.T)
-    total = _spread(shell, 1.0, weights)[at]
-    weighted = _spread(shell, t_off, weights)[at]
+    total = _spread(body, shell, np.ones(len(shell)), weights)
+    weighted = _spread(body, shell, t_off, weights)
     far = total < LEAST_WEIGHT
     result = weighted / np.where(far, 1, total)
     for i in np.flatnonzero(far):
@@ -126,10 +127,26 @@ def _weights(size, sigma):
     return np.exp(-0.5 * offset**2)
 
 
-def _spread(shell, values, weights):
-    """Sum of the Gaussians about the shell's voxels, at every voxel of the box."""
+def _spread(body, shell, values, weights):
+    """Sum of the Gaussians about the shell's voxels, at the body's voxels."""
+    if np.prod([len(along) for along in weights]) > LARGEST_BOX:
+        return _spread_by_plane(body, shell, values, weights)
     along_v, along_y, along_x = weights
     box = np.zeros([len(along) for along in weights])
     box[tuple(shell.T)] = values
     box = along_y @ (box @ along_x)
-    return np.tensordot(along_v, box, axes=1)
+    return np.tensordot(along_v, box, axes=1)[tuple(body.T)]
+
+
+def _spread_by_plane(body, shell, values, weights):
+    """The same without a box: each channel of the shell is spread and added to the body at once."""
+    along_v, along_y, along_x = weights
+    total = np.zeros(len(body))
+    ends = np.searchsorted(shell[:, 0], np.arange(len(along_v) + 1))
+    for channel in np.flatnonzero(np.diff(ends)):
+        voxels = slice(*ends[channel : channel + 2])
+        plane = np.zeros((len(along_y), len(along_x)))
+        plane[shell[voxels, 1], shell[voxels, 2]] = values[voxels]
+        plane = along_y @ plane @ along_x
+        total += along_v[channel, body[:, 0]] * plane[body[:, 1], body[:, 2]]
+    return total

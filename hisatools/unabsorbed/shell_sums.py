@@ -106,10 +106,7 @@ def gather_feature(kelvin, labels, label, box, index):
     in_shell = np.zeros((box[0, 1] - box[0, 0], box[1, 1] - box[1, 0], box[2, 1] - box[2, 0]), np.uint8)
     n_voxels, runs = _mark_shell(kelvin, labels, label, box, in_shell)
     body, places = _wanted(labels, label, box, index, n_voxels)
-    shell = np.argwhere(in_shell)
-    t_off = np.empty(len(shell))
-    for j in range(len(shell)):
-        t_off[j] = kelvin[box[0, 0] + shell[j, 0], box[1, 0] + shell[j, 1], box[2, 0] + shell[j, 2]]
+    shell, t_off = _shell(kelvin, box, in_shell)
     return body, places, shell, t_off, runs
 
 
@@ -144,10 +141,25 @@ def _mark_shell(kelvin, labels, label, box, in_shell):
 
 
 @njit(cache=True, nogil=True)
+def _shell(kelvin, box, in_shell):
+    """Places in the box and brightness of the voxels that are marked, in the order of the array."""
+    shell, t_off = np.empty((np.sum(in_shell), 3), np.int32), np.empty(np.sum(in_shell))
+    n = 0
+    for v in range(in_shell.shape[0]):
+        for y in range(in_shell.shape[1]):
+            for x in range(in_shell.shape[2]):
+                if in_shell[v, y, x]:
+                    shell[n, 0], shell[n, 1], shell[n, 2] = v, y, x
+                    t_off[n] = kelvin[box[0, 0] + v, box[1, 0] + y, box[2, 0] + x]
+                    n += 1
+    return shell, t_off
+
+
+@njit(cache=True, nogil=True)
 def _wanted(labels, label, box, index, n_voxels):
     """Those of the feature's voxels that are in ``index``, and where."""
     _, n_y, n_x = labels.shape
-    body, places = np.empty((n_voxels, 3), np.int64), np.empty(n_voxels, np.int64)
+    body, places = np.empty((n_voxels, 3), np.int32), np.empty(n_voxels, np.int64)
     n = 0
     for v in range(box[0, 0], box[0, 1]):
         for y in range(box[1, 0], box[1, 1]):

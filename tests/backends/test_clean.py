@@ -312,6 +312,18 @@ def test_blank_pixels_and_only_those_are_blank_in_the_result(clean_backend):
     assert_allclose(unabsorbed[np.isfinite(image)], 50.0, atol=2)
 
 
+def test_pixels_that_the_kernel_hardly_covers_are_blank(clean_backend):
+    image = np.full((400, 60), np.nan, np.float32)
+    image[:5], image[300, 30] = -5, -5
+    found = clean_map(clean_backend, image, fwhm_pix=110)
+    assert found.stop_reason == StopReason.FRACTION
+    assert np.isfinite(found.unabsorbed_kelvin[:5]).all()
+    assert np.isnan(found.unabsorbed_kelvin[5:]).all()
+    alone = np.full((40, 30), np.nan, np.float32)
+    alone[20, 15] = 50
+    assert clean_map(clean_backend, alone, fwhm_pix=120).stop_reason == StopReason.NOT_CLEANED
+
+
 def test_blank_region_far_wider_than_the_kernel_is_only_a_border(clean_backend):
     filled = random_map(10, (12, 20), 0)
     image = np.full((12, 300), np.nan, np.float32)

@@ -166,6 +166,15 @@ def test_image_itself_may_be_out(convolution_backend, shape):
     assert_array_equal(image, expected)
 
 
+@pytest.mark.parametrize("other", [(8, 9), (21, 36), (40, 70)])
+def test_maps_of_another_shape_are_refused(convolution_backend, other):
+    convolve = convolution_backend.gaussian((21, 35), 12)
+    with pytest.raises(ValueError):
+        convolve(random_map(other))
+    with pytest.raises(ValueError):
+        convolve(random_map((21, 35)), out=np.empty(other, np.float32))
+
+
 def test_nothing_beside_out_is_touched(convolution_backend):
     planes = np.full((3, 21, 35), 7, np.float32)
     convolution_backend.gaussian((21, 35), 5)(random_map((21, 35)), out=planes[1])

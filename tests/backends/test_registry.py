@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from hisatools.backends import available, default_name, get_backend, registry, resolve
@@ -49,8 +50,15 @@ def module(monkeypatch):
     return made
 
 
-def clean_class(tolerance, cost):
-    return type("Clean", (), {"package": "numpy", "tolerance_kelvin": tolerance, "cost": cost})
+def clean_class(tolerance_kelvin=0.02, cost=1, **others):
+    """A class with all that a CLEAN backend must have, changed as asked; None takes an attribute away."""
+    attributes = {"package": "numpy", "tolerance_kelvin": tolerance_kelvin, "cost": cost}
+    attributes |= {"clean_spectra": len, "clean_channel": len} | others
+    return type("Clean", (), {name: value for name, value in attributes.items() if value is not None})
+
+
+def fails(_):
+    raise RuntimeError("no device")
 
 
 # What is installed
@@ -238,10 +246,20 @@ def test_package_that_is_there_but_cannot_be_imported_is_not_called_missing(inst
     [
         (None, "AttributeError: module 'hisa_plugin' has no attribute 'Clean'"),
         (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
-        (type("Clean", (), {"package": "numpy", "tolerance_kelvin": 1}), "it has no attribute 'cost'"),
-        (type("Clean", (), {"package": "numpy", "cost": 1}), "it has no attribute 'tolerance_kelvin'"),
+        (clean_class(cost=None), "it has no attribute 'cost'"),
+        (clean_class(tolerance_kelvin=None), "it has no attribute 'tolerance_kelvin'"),
+        (clean_class(clean_channel=None), "it has no attribute 'clean_channel'"),
+        (clean_class(clean_spectra=3), "its clean_spectra is 3, not a method"),
+        (clean_class(package=7), "its package is 7, not the name of a distribution"),
+        (clean_class(package=" "), "its package is ' ', not the name of a distribution"),
+        (clean_class("tight"), "its tolerance_kelvin is 'tight', not a finite number, 0 or positive"),
+        (clean_class(float("nan")), "its tolerance_kelvin is nan, not a finite number, 0 or positive"),
+        (clean_class(-0.1), "its tolerance_kelvin is -0.1, not a finite number, 0 or positive"),
+        (clean_class(cost=float("inf")), "its cost is inf, not a finite number, 0 or positive"),
+        (clean_class(cost=True), "its cost is True, not a finite number, 0 or positive"),
+        (clean_class(cost=1j), "its cost is 1j, not a finite number, 0 or positive"),
+        (clean_class(cost=property(fails)), "RuntimeError: no device"),
     ],
-    ids=["no class", "error when made", "no cost", "no tolerance"],
 )
 def test_broken_backend_is_an_error_that_names_its_package(installed, module, fault, said, ask):
     if fault is not None:
@@ -254,6 +272,13 @@ def test_broken_backend_is_an_error_that_names_its_package(installed, module, fa
         f"the clean backend 'mine' of the package 'hisa-plugin' is broken: {said}; mend that package or "
         "uninstall it"
     )
+
+
+@pytest.mark.parametrize("number", [0, 3, 0.5, np.float32(0.5), np.int64(2)])
+def test_numbers_of_any_real_type_are_taken(installed, module, number):
+    module.Clean = clean_class(number, number)
+    installed(("mine", "hisa_plugin:Clean"))
+    assert default_name("clean") == "mine"
 
 
 def test_tests_fail_where_a_backend_that_is_required_is_missing():

@@ -191,4 +191,17 @@ def test_a_broken_backend_hides_no_other(quick, monkeypatch):
 
 def test_a_package_without_metadata_has_no_version(quick, monkeypatch):
     monkeypatch.setattr("hisatools.backends.scipy_.ScipyConvolution.package", "no-such-package")
-    assert "no-such-package (version unknown)" in table()["convolution", "scipy"]
+    assert "  no-such-package  " in table()["convolution", "scipy"]
+
+
+def test_a_backend_that_cannot_be_measured_says_why_in_its_row(quick, monkeypatch):
+    def measure_speed(kind, backend):
+        if backend.package == "scipy":
+            raise RuntimeError("no device\nfound")
+        return 1234.5
+
+    monkeypatch.setattr(speed, "measure_speed", measure_speed)
+    lines = table()
+    assert list(lines) == [(kind, name) for kind in KINDS for name in available(kind)]
+    assert lines["convolution", "scipy"].endswith("2e-06 of the peak  broken: RuntimeError: no device found")
+    assert lines["convolution", "reference"].endswith("1234.5 ms a map")

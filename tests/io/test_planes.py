@@ -70,9 +70,19 @@ def test_planes_must_fill_the_image(n_planes, tmp_path):
         write_planes(tmp_path / "a.fits", planes, (3, 4, 5), planes.dtype, fits.Header())
 
 
-def test_types_that_fits_stores_as_others_are_refused(tmp_path):
-    planes = np.zeros((3, 4, 5), np.uint16)
-    with pytest.raises(ValueError, match="FITS stores uint16 as another type"):
+@pytest.mark.parametrize("shape", [(5, 4), (20,), (4, 5, 1)], ids=str)
+def test_each_plane_has_the_shape_of_the_image(shape, tmp_path):
+    planes = [np.zeros(plane, np.float32) for plane in ((4, 5), shape, (4, 5))]
+    with pytest.raises(ValueError, match=r"plane 1 has the shape .*, and those of the image have \(4, 5\)"):
+        write_planes(tmp_path / "a.fits", planes, (3, 4, 5), np.float32, fits.Header())
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float16", "int8", "uint16", "complex64"])
+def test_types_that_fits_does_not_have_are_refused(dtype, tmp_path):
+    planes = np.zeros((3, 4, 5), dtype)
+    with pytest.raises(
+        ValueError, match=f"FITS has no images of {dtype}; convert it to one of: uint8, int16"
+    ):
         write_planes(tmp_path / "a.fits", planes, planes.shape, planes.dtype, fits.Header())
     assert not any(tmp_path.iterdir())
 

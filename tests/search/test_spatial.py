@@ -194,6 +194,21 @@ def test_noise_at_voxels_lies_between_the_nodes(searcher, cube):
     np.testing.assert_allclose(noise.at(voxels, cube.shape), corners, rtol=1e-6)
 
 
+def test_noise_beside_a_blank_channel_is_known(searcher, cube):
+    kelvin = cube.kelvin.copy()
+    kelvin[2] = np.nan
+    noise = searcher.measure_noise(make_cube(kelvin))
+    beside = noise.at(tuple(np.full(3, place) for place in (1, 20, 30)), SHAPE)
+    assert np.isfinite(beside).all()
+    assert np.isnan(noise.at((np.array([2]), np.array([20]), np.array([30])), SHAPE)).all()
+
+
+def test_a_channel_without_noise_is_searched_in_silence(searcher, cube):
+    kelvin = cube.kelvin.copy()
+    kelvin[1] = 80
+    assert not searcher.search(make_cube(kelvin)).mask[1].any()
+
+
 def test_a_cloud_hardly_raises_the_noise(searcher):
     """Its rim stands 7 times above the noise, and fills a fifth of the boxes about it."""
     quiet = searcher.measure_noise(make_cube(make_sky() + make_noise())).coarse_kelvin

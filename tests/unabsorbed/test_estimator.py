@@ -1,6 +1,7 @@
 """T_U by equations (1) and (2) of the paper, against a plain double loop over voxels."""
 
 import itertools
+import tracemalloc
 
 import astropy.units as u
 import numpy as np
@@ -145,6 +146,34 @@ def test_agrees_with_the_double_loop_for_any_shape(shape, share, blank, cost, se
         found = estimate(kelvin, mask, **LIMITS["no lower"])
     assert_allclose(found.t_unabsorbed.value, expected, rtol=1e-5)
     assert_array_equal(found.n_off, counts)
+
+
+def test_a_box_too_large_to_hold_gives_the_same_plane_by_plane(monkeypatch):
+    kelvin = random_kelvin((12, 20, 22), blank=0.05)
+    mask = np.random.default_rng(5).uniform(size=kelvin.shape) < 0.5
+    monkeypatch.setattr(shell, "DIRECT_COST", PATHS["separable"])
+    whole = estimate(kelvin, mask).t_unabsorbed.value
+    monkeypatch.setattr(shell, "LARGEST_BOX", 0)
+    assert_allclose(estimate(kelvin, mask).t_unabsorbed.value, whole, rtol=1e-6)
+
+
+def test_a_feature_that_spans_the_cube_takes_little_memory(monkeypatch):
+    monkeypatch.setattr(shell, "DIRECT_COST", PATHS["separable"])
+    monkeypatch.setattr(shell, "LARGEST_BOX", 2**20)
+    shape = (40, 200, 200)
+    mask = np.zeros(shape, bool)
+    mask[:, ::10, 3], mask[20, 5, :], mask[20, :, 3] = True, True, True
+    cube = make_cube(random_kelvin(shape))
+    labels, n_features = ndimage.label(mask)
+    assert n_features == 1
+    index = np.flatnonzero(mask)
+    estimator = UnabsorbedEstimator()
+    estimator.at_voxels(cube, labels, np.array([1]), index)
+    tracemalloc.start()
+    estimator.at_voxels(cube, labels, np.array([1]), index)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * cube.kelvin.nbytes
 
 
 def bar(shape, box):
