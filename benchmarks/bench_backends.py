@@ -21,7 +21,7 @@ def channel(maps_cube, settings):
 
 @pytest.fixture(scope="module")
 def reference_spectra(spectra):
-    return spectra.clean(get_backend("clean", "reference")).unabsorbed_kelvin
+    return spectra.clean(get_backend("clean", "reference"))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def bench_clean_of_spectra(timer, spectra, reference_spectra, name):
     backend = _backend("clean", name)
     cleaned = timer(lambda: spectra.clean(backend))
     timer.rate(len(spectra.smoothed_kelvin) / 1e3, "thousand spectra/s")
-    difference = np.abs(cleaned.unabsorbed_kelvin - reference_spectra).max()
+    same_loops = cleaned.n_iterations == reference_spectra.n_iterations
+    difference = np.abs(cleaned.unabsorbed_kelvin - reference_spectra.unabsorbed_kelvin)[same_loops].max()
+    timer.note(other_loops=float(1 - same_loops.mean()))
     timer.note(difference=float(difference), tolerance=backend.tolerance_kelvin)
 
 

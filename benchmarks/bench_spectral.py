@@ -14,6 +14,14 @@ def bench_search_with_noise(timer, spectra_cube, workers):
     timer.note(voxels=spectra_cube.kelvin.size)
 
 
+@pytest.mark.parametrize("workers", (1, 2))
+def bench_search(timer, spectra_cube, workers):
+    searcher = SpectralSearcher()
+    noise = searcher.measure_noise(spectra_cube, workers=workers)
+    found = timer(lambda: searcher.search(spectra_cube, noise=noise, workers=workers))
+    _note_speeds(timer, found.n_iterations, len(spectra_cube.kelvin))
+
+
 def bench_clean_alone(timer, spectra_cube):
     spectra = SpectraToClean.of(spectra_cube)
     backend = SpectralSearcher().clean

@@ -140,7 +140,7 @@ def _size_rows(settings):
 
 def _speed_rows(measurement):
     """A row for the seconds and for each speed that follows from them."""
-    notes = {name: measurement["notes"].get(name, "") for name in ("difference", "tolerance")}
+    notes = {name: measurement["notes"].get(name, "") for name in ("difference", "tolerance", "other_loops")}
     for unit, speed in measurement["speeds"].items():
         yield {
             "measure": measurement["name"],

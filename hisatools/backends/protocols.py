@@ -73,7 +73,9 @@ class CleanBackend(Protocol):
     package : str
         The distribution that does the work, e.g. "numba"; its version is listed.
     tolerance_kelvin : float
-        Largest difference from the reference's unabsorbed emission.
+        Largest difference from the reference's unabsorbed emission after as many loops. Where sigma_pos
+        comes within rounding of its stop level, one loop more or less may be done: some hundredths
+        of a kelvin to some tenths, in a few spectra of ten thousand.
     cost : float
         Time for spectra of 272 channels relative to the others of this kind (numba: 1). A number
         from the benchmarks, fixed, so that the default is the same on every machine.

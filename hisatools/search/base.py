@@ -2,8 +2,10 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import astropy.units as u
+from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 from hisatools.errors import HISAWarning, InputError
@@ -99,9 +101,15 @@ def run_blocks(function, blocks, *, workers=1, progress=False, description=""):
     -------
     list
     """
-    with ThreadPoolExecutor(workers) as pool:
+    # Each block has a thread of its own: those that BLAS would add wait in a loop, on the same processors.
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         results = pool.map(function, blocks)
         return list(tqdm(results, total=len(blocks), desc=description, disable=not progress))
+
+
+@cache
+def _blas():
+    return ThreadpoolController()
 
 
 def row_blocks(n_y, rows_per_block):
