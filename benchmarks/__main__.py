@@ -4,7 +4,7 @@
     python -m benchmarks --only spectral spatial
     python -m benchmarks --quick
 
-Run from the root of the project, with nothing else running. All of it takes about a quarter of an hour on two cores;
+Run from the root of the project, with nothing else running. It takes about a quarter of an hour on two cores;
 most of that are whole extractions of cubes up to 272 x 1024 x 1024. Needs pytest-benchmark.
 """
 

@@ -53,11 +53,11 @@ def draw_growth(rows):
     ):
         values = [row[column] for row in rows]
         ax.loglog(voxels, values, "o-", label="hisatools extract")
+        linear = [values[-1] * n / voxels[-1] for n in voxels]
+        ax.loglog(voxels, linear, "--", color="0.6", label="in proportion to the largest")
         for axis, ticks in ((ax.xaxis, voxels), (ax.yaxis, values)):
             axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
             axis.set_ticks([], minor=True)
-        linear = [values[-1] * n / voxels[-1] for n in voxels]
-        ax.loglog(voxels, linear, "--", color="0.6", label="in proportion to the largest")
         ax.set(xlabel="Voxels (millions)", ylabel=label)
         ax.legend(frameon=False)
     return figure
