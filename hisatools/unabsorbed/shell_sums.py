@@ -38,15 +38,15 @@ def sum_small_features(kelvin, labels, features, boxes, fwhm_limits, direct_cost
         n_off[i] = len(shell)
         if len(shell) == 0:
             continue
-        size = boxes[i, :, 1] - boxes[i, :, 0]
-        if direct_cost * len(body) * len(shell) > 2.0 * np.prod(size) * np.sum(size):
+        n_v, n_y, n_x = boxes[i, :, 1] - boxes[i, :, 0]
+        if direct_cost * len(body) * len(shell) > 2.0 * n_v * n_y * n_x * (n_v + n_y + n_x):
             large[i] = True
             continue
         sigma = sigma_pix(runs, fwhm_limits)
         along_v, along_y, along_x = (
-            _falls(size[0], sigma[0]),
-            _falls(size[1], sigma[1]),
-            _falls(size[2], sigma[2]),
+            _falls(n_v, sigma[0]),
+            _falls(n_y, sigma[1]),
+            _falls(n_x, sigma[2]),
         )
         for j in range(len(body)):
             value = _mean(body[j], shell, t_off, along_v, along_y, along_x)
@@ -57,14 +57,20 @@ def sum_small_features(kelvin, labels, features, boxes, fwhm_limits, direct_cost
 @njit(cache=True, nogil=True)
 def sigma_pix(runs, fwhm_limits):
     """Equation (2): the FWHM is half the longest run, within limits; returned as sigma."""
-    fwhm = np.minimum(np.maximum(0.5 * runs, fwhm_limits[:, 0]), fwhm_limits[:, 1])
-    return fwhm * gaussian_fwhm_to_sigma
+    sigma = np.empty(3)
+    for axis in range(3):
+        fwhm = min(max(0.5 * runs[axis], fwhm_limits[axis, 0]), fwhm_limits[axis, 1])
+        sigma[axis] = fwhm * gaussian_fwhm_to_sigma
+    return sigma
 
 
 @njit(cache=True, nogil=True)
 def _falls(size, sigma):
     """The Gaussian at each distance along an axis."""
-    return np.exp(-0.5 * (np.arange(size) / sigma) ** 2)
+    falls = np.empty(size)
+    for distance in range(size):
+        falls[distance] = np.exp(-0.5 * (distance / sigma) ** 2)
+    return falls
 
 
 @njit(cache=True, nogil=True)
@@ -84,10 +90,17 @@ def _mean(voxel, shell, t_off, along_v, along_y, along_x):
 def distant_mean(voxel, shell, t_off, sigma):
     """Equation (1) where all weights are below the least float: relative to the largest of them."""
     exponent = np.zeros(len(shell))
-    for axis in range(3):
-        exponent -= 0.5 * ((shell[:, axis] - voxel[axis]) / sigma[axis]) ** 2
-    weights = np.exp(exponent - exponent.max())
-    return np.sum(weights * t_off) / np.sum(weights)
+    for j in range(len(shell)):
+        for axis in range(3):
+            exponent[j] -= 0.5 * ((shell[j, axis] - voxel[axis]) / sigma[axis]) ** 2
+    highest = exponent.max()
+    total = 0.0
+    weighted = 0.0
+    for j in range(len(shell)):
+        weight = np.exp(exponent[j] - highest)
+        total += weight
+        weighted += weight * t_off[j]
+    return weighted / total
 
 
 @njit(cache=True, nogil=True)
