@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from hisatools.backends.protocols import check_shapes
+
 FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 
 
@@ -18,6 +20,7 @@ class ExampleConvolution:
 
         def convolve(image, out=None):
             out = np.empty(shape, np.float32) if out is None else out
+            check_shapes(shape, image, out)
             # Zeros beyond the borders, and the Gaussian out to where float32 no longer sees it.
             gaussian_filter(image, fwhm_pix / FWHM_PER_SIGMA, output=out, mode="constant", truncate=6)
             return out
