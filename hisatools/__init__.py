@@ -10,7 +10,10 @@ _HOMES = {
     "HISACube": "hisatools.cube",
     "HISAExtractor": "hisatools.extraction",
     "HISAResult": "hisatools.results",
+    "LineBackground": "hisatools.line_background",
     "MaskBit": "hisatools.results",
+    "NoiseEstimator": "hisatools.noise",
+    "NoiseResult": "hisatools.noise",
     "PerformanceModel": "hisatools.performance",
     "SearchResult": "hisatools.results",
     "ShellParameters": "hisatools.parameters",
@@ -21,6 +24,7 @@ _HOMES = {
     "StopReason": "hisatools.results",
     "UnabsorbedEstimator": "hisatools.unabsorbed",
     "UnabsorbedResult": "hisatools.results",
+    "compare_unabsorbed": "hisatools.comparison",
     "preset_names": "hisatools.parameters",
 }
 

@@ -1,10 +1,8 @@
-"""Arguments of the ``hisatools`` command: which there are, and what they mean for the parameters."""
+"""Arguments of the ``hisatools`` command."""
 
 import argparse
-import contextlib
 
 from hisatools._version import __version__
-from hisatools.errors import ParameterError
 
 FOLDER_NOTE = "a folder; files of other names in it are left alone"
 
@@ -40,6 +38,7 @@ def _fill_extract(verb):
     _add_output(verb, required=True)
     _add_run(verb)
     _add_search(verb)
+    _add_strategy_inputs(verb)
     verb.add_argument(
         "--performance",
         metavar="PERF",
@@ -108,8 +107,73 @@ def _fill_inspect(verb):
     _add_input(verb)
 
 
-def _add_input(verb, *, optional=False):
-    if optional:
+def _fill_compare(verb):
+    _add_input(verb)
+    verb.add_argument(
+        "--mask",
+        required=True,
+        metavar="MASK",
+        help="what may be absorbed: a folder that `hisatools extract` wrote (compared is what was accepted, "
+        "and T_OFF was flagged by neither search), or a FITS cube that is not 0 there",
+    )
+    _add_output(verb, required=True)
+    verb.add_argument(
+        "--strategies",
+        nargs="+",
+        metavar="NAME",
+        help="what to compare (default: all that need nothing but the cube, or what is given here)",
+    )
+    _add_set(verb, "change a parameter of a strategy, e.g. --set 'spatial-mean.width=4 arcmin'")
+    _add_strategy_inputs(verb)
+    verb.add_argument(
+        "--noise",
+        dest="noise_file",
+        metavar="FILE.fits",
+        help="what `hisatools noise` wrote for the cube (default: measured)",
+    )
+    verb.add_argument(
+        "--rim",
+        type=int,
+        default=2,
+        metavar="N",
+        help="voxels about a feature that are predicted (default 2)",
+    )
+    verb.add_argument(
+        "--features",
+        type=int,
+        default=8,
+        metavar="N",
+        help="how many are drawn, the largest first (default 8)",
+    )
+    _add_run(verb)
+
+
+def _fill_noise(verb):
+    _add_input(verb, several=True)
+    verb.add_argument(
+        "--strategy",
+        default="mad-difference",
+        metavar="NAME",
+        help="how to measure it (default mad-difference; `hisatools strategies` lists them)",
+    )
+    _add_set(verb, "change a parameter of the strategy, e.g. --set 'mesh.box=20 arcmin'")
+    verb.add_argument(
+        "--mask", choices=("automatic",), help="leave out what stands out of the noise, found round by round"
+    )
+    verb.add_argument(
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="a FITS file; of several cubes a folder, which gets NAME_noise.fits for each NAME.fits",
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace older files of these names")
+    _add_run(verb)
+
+
+def _add_input(verb, *, optional=False, several=False):
+    if several:
+        verb.add_argument("cubes", metavar="CUBE.fits", nargs="+", help="the cubes to read")
+    elif optional:
         text = "the cube to put absorption into; without one, model cubes are made"
         verb.add_argument("cube", metavar="CUBE.fits", nargs="?", help=text)
     else:
@@ -141,6 +205,12 @@ def _add_run(verb):
 
 
 def _add_search(verb):
+    verb.add_argument(
+        "--unabsorbed",
+        default="shell",
+        metavar="NAME",
+        help="strategy for the unabsorbed emission (default shell; `hisatools strategies` lists them)",
+    )
     verb.add_argument("--passes", type=int, default=3, metavar="N", help="search passes (default 3)")
     default = "(default: the fastest of the most exact; `hisatools backends` lists them)"
     verb.add_argument("--clean", metavar="NAME", help=f"CLEAN backend {default}")
@@ -150,120 +220,29 @@ def _add_search(verb):
         metavar="T",
         help="least T_U of accepted absorption, K unless a unit is given (preset cgps: 70)",
     )
-    verb.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.NAME=VALUE",
-        help="change any parameter, e.g. --set 'spatial.clean_fwhm=15 arcmin'; "
-        "sections: spectral, spatial, shell, extraction",
+    _add_set(
+        verb,
+        "change any parameter, e.g. --set 'spatial.clean_fwhm=15 arcmin'; sections: spectral, spatial, shell "
+        "(or what --unabsorbed names), extraction",
     )
 
 
-def parameter_sets(preset, changes=None):
-    """The four parameter sets of a preset, changed as asked.
-
-    Parameters
-    ----------
-    preset : str
-        Name of the preset.
-    changes : dict, optional
-        Section to a dictionary of names and values, as from `parameter_changes`.
-
-    Returns
-    -------
-    dict
-        "spectral", "spatial", "shell" and "extraction" to their parameters.
-
-    Raises
-    ------
-    ParameterError
-        If the preset, a section or a name is not known, or a value is impossible.
-    """
-    from hisatools import parameters
-
-    changes = changes or {}
-    kinds = {
-        "spectral": parameters.SpectralParameters,
-        "spatial": parameters.SpatialParameters,
-        "shell": parameters.ShellParameters,
-        "extraction": parameters.ExtractionParameters,
-    }
-    for section, values in changes.items():
-        if section not in kinds:
-            raise ParameterError(f"unknown section {section!r} in --set; known: {', '.join(kinds)}")
-        known = kinds[section].__dataclass_fields__
-        for name in values:
-            if name not in known:
-                raise ParameterError(
-                    f"unknown parameter {section}.{name} in --set; known: {', '.join(known)}"
-                )
-    return {section: kind.preset(preset, **changes.get(section, {})) for section, kind in kinds.items()}
+def _add_set(verb, text):
+    verb.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help=text)
 
 
-def parameter_changes(arguments):
-    """What --set and --critical-brightness change.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verbs ``extract`` or ``performance``.
-
-    Returns
-    -------
-    dict
-        Section to a dictionary of names and values.
-
-    Raises
-    ------
-    ParameterError
-        If a text is not understood.
-    """
-    changes = {}
-    for text in arguments.set:
-        place, equals, value = text.partition("=")
-        section, dot, name = place.strip().partition(".")
-        if not (equals and dot):
-            raise ParameterError(
-                f"--set {text!r} is not SECTION.NAME=VALUE; write 'spatial.clean_fwhm=15 arcmin'"
-            )
-        changes.setdefault(section, {})[name] = number_with_unit(text, value)
-    if arguments.critical_brightness is not None:
-        value = number_with_unit("--critical-brightness", arguments.critical_brightness, "K")
-        changes.setdefault("extraction", {})["critical_brightness"] = value
-    return changes
-
-
-def number_with_unit(argument, text, default_unit=None):
-    """What an argument's text stands for.
-
-    Parameters
-    ----------
-    argument : str
-        The argument, for the message.
-    text : str
-        A number, with a unit or without.
-    default_unit : str, optional
-        Of a bare number.
-
-    Returns
-    -------
-    int, float or `~astropy.units.Quantity`
-
-    Raises
-    ------
-    ParameterError
-        If the text is no number.
-    """
-    import astropy.units as u
-
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text) if default_unit is None else kind(text) * u.Unit(default_unit)
-    try:
-        return u.Quantity(text)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{argument}: {text!r} is neither a number nor a number with a unit") from None
+def _add_strategy_inputs(verb):
+    verb.add_argument(
+        "--tracer", metavar="FILE.fits", help="cube of a molecular line, for the strategy second-derivative"
+    )
+    verb.add_argument(
+        "--low-resolution",
+        metavar="FILE.fits",
+        help="single-dish cube of the same field, for the strategy beam",
+    )
+    verb.add_argument(
+        "--off-regions", metavar="FILE.reg", help="where T_OFF is taken from (DS9 format), for spatial-mean"
+    )
 
 
 VERBS = {
@@ -274,7 +253,16 @@ VERBS = {
     ),
     "demo": ("extract the absorption of a small model cube and compare with the truth", _fill_demo),
     "simulate": ("write a model cube with known absorption", _fill_simulate),
+    "compare": (
+        "estimate the unabsorbed emission in several ways, and compare them in tables and figures",
+        _fill_compare,
+    ),
+    "noise": ("measure the noise of cubes and write it as FITS", _fill_noise),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
+    "strategies": (
+        "list the ways to estimate the unabsorbed emission and to measure noise, with their citations",
+        lambda verb: None,
+    ),
     "backends": (
         "list the installed backends, with their tolerance and their speed on this machine",
         lambda verb: None,

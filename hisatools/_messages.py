@@ -96,3 +96,49 @@ def score_lines(model, result):
     for text, measure, ranges in parts:
         found = performance.region(measure, **ranges)
         yield f"  {f'{100 * found.value:5.1f} %' if found.n_voxels else '   none'} {text}"
+
+
+def comparison_lines(comparison):
+    """How well each strategy predicts the emission about the features, and how uncertain its T_U is."""
+    n_features, n_voxels = (int(comparison.table[name][0]) for name in ("n_features", "n_voxels"))
+    what = f"{n_voxels} voxels in {n_features} feature{'s' * (n_features != 1)}"
+    yield f"T_U at {what}, and the emission predicted in rims:"
+    width = max(len(name) for name in comparison.table["strategy"])
+    heading = ("said (%)", "sigma (K)", "bias (K)", "scatter (K)", "chi^2", "time (s)")
+    yield f"  {'strategy':{width}}" + "".join(f"{text:>13}" for text in heading)
+    for row in comparison.table:
+        values = (
+            f"{100 * row['known']:.0f}",
+            *(f"{row[name].value:.2f}" for name in ("sigma", "outside_bias", "outside_scatter")),
+            f"{row['outside_chi2']:.2f}",
+            f"{row['seconds'].value:.1f}",
+        )
+        yield f"  {row['strategy']:{width}}" + "".join(f"{text:>13}" for text in values)
+
+
+def noise_line(result, path, target):
+    """The noise of one cube."""
+    import numpy as np
+
+    low, median, high = np.nanpercentile(result.sigma.value, [5, 50, 95])
+    kind = "map" if result.sigma.ndim == 2 else "cube"
+    rounds = "".join(f"; {text}" for text in result.meta.get("rounds", ()))
+    return f"{path}: {median:.3g} K ({low:.3g} to {high:.3g} K in 90 % of the {kind}){rounds}; wrote {target}"
+
+
+def strategy_lines():
+    """Installed strategies with what they are made after; or what one lacks, in its place."""
+    from hisatools.errors import HISAError
+    from hisatools.strategies import GROUPS, available, load
+
+    rows = []
+    for group in GROUPS:
+        for name in available(group):
+            try:
+                about = getattr(load(group, name), "citation", "")
+            except HISAError as error:
+                about = str(error)
+            rows.append((group, name, " ".join(about.split())))
+    widths = [max(len(cell) for cell in column) for column in list(zip(*rows, strict=True))[:2]]
+    for row in [("kind", "name", "after"), *rows]:
+        yield "  ".join([f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)] + [row[2]])

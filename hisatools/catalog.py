@@ -6,6 +6,8 @@ dT = T_ON - T_U are negative, as in Gibson et al. (2005, "the paper"); what is i
 given as a positive number.
 """
 
+from dataclasses import dataclass
+
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import BarycentricMeanEcliptic, Galactic, SkyCoord
@@ -15,7 +17,7 @@ from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 from hisatools.features import voxel_angular_widths, voxel_velocity_widths
 from hisatools.io.checks import pixel_sides
 
-__all__ = ["build_catalog", "feature_names", "sky_frame"]
+__all__ = ["VoxelErrors", "build_catalog", "feature_names", "sky_frame"]
 
 KMS = u.km / u.s
 VOXELS_PER_BLOCK = 1_000_000
@@ -47,6 +49,11 @@ COLUMNS = {
     "angular_width_mean": ("float64", u.arcmin, "Mean local angular width of the voxels"),
     "velocity_width_mean": ("float64", KMS, "Mean over the voxels of the FWHM of the line each belongs to"),
     "delta_t_peak": ("float64", u.K, "dT = T_ON - T_U of the deepest voxel, negative"),
+    "delta_t_peak_error": (
+        "float64",
+        u.K,
+        "1-sigma uncertainty of delta_t_peak: noise and T_U; NaN where not known",
+    ),
     "delta_t_mean": ("float64", u.K, "Mean dT of the voxels, negative"),
     "t_unabsorbed_mean": ("float64", u.K, "Mean unabsorbed brightness T_U of the voxels"),
     "t_on_mean": ("float64", u.K, "Mean observed brightness T_ON of the voxels"),
@@ -55,17 +62,49 @@ COLUMNS = {
         u.K * KMS,
         "Integral of |dT| over velocity, mean of the feature's sight lines, positive",
     ),
+    "absorption_integral_error": (
+        "float64",
+        u.K * KMS,
+        "1-sigma uncertainty of absorption_integral: noise, and T_U as if all off by as many sigma",
+    ),
     "absorption_sr": (
         "float64",
         u.K * KMS * u.sr,
         "Integral of |dT| over velocity and solid angle, positive",
+    ),
+    "absorption_sr_error": (
+        "float64",
+        u.K * KMS * u.sr,
+        "1-sigma uncertainty of absorption_sr, likewise",
     ),
     "first_pass": ("uint8", None, "The pass in which the first of its voxels was accepted"),
     "edge": ("bool", None, "True if it touches the border of the cube or a blank voxel"),
 }
 
 
-def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, beam=None):
+@dataclass(frozen=True, eq=False)
+class VoxelErrors:
+    """Uncertainties of the labelled voxels, for `build_catalog`.
+
+    Parameters
+    ----------
+    noise_kelvin, unabsorbed_kelvin : `~numpy.ndarray`, shape (n,), K
+        1-sigma uncertainty of T_ON and of T_U, in the order of the array.
+    correlated_voxels : float
+        Volume over which the noise is correlated, in voxels.
+    """
+
+    noise_kelvin: np.ndarray
+    unabsorbed_kelvin: np.ndarray
+    correlated_voxels: float = 1.0
+
+    @property
+    def delta_kelvin(self):
+        """1-sigma uncertainty of dT; K."""
+        return np.hypot(self.noise_kelvin, self.unabsorbed_kelvin)
+
+
+def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, beam=None, errors=None):
     """Measure every feature of a label cube.
 
     Parameters
@@ -82,6 +121,8 @@ def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, be
         Three axes: longitude, latitude, velocity.
     beam : `~radio_beam.Beam`, optional
         Written to the table's ``meta``.
+    errors : `VoxelErrors`, optional
+        Without them the uncertainties in the table are NaN.
 
     Returns
     -------
@@ -130,6 +171,7 @@ def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, be
     columns |= _local_widths(voxels, labels, np.mean(pixel_sides(wcs, labels.shape)))
     columns |= _brightness(voxels, unabsorbed_kelvin)
     columns |= _integrals(voxels, columns)
+    columns |= _uncertainties(voxels, columns, errors)
     columns["first_pass"] = voxels.smallest(first_pass.ravel()[voxels.index])
     columns["edge"] = _touches_edge(voxels, t_on_kelvin.ravel())
     columns["name"] = feature_names(
@@ -327,6 +369,25 @@ def _integrals(voxels, columns):
     return {
         "absorption_integral": total / columns["_n_sight_lines"],
         "absorption_sr": total * columns["_pixel_sr"],
+    }
+
+
+def _uncertainties(voxels, columns, errors):
+    """Of the deepest voxel and of the integrals.
+
+    The noise of neighbours is alike over its correlation volume. T_U of all voxels of a feature comes
+    from much the same T_OFF, and is taken to be off by as many sigma in all of them, the safe side.
+    """
+    if errors is None:
+        unknown = np.full(voxels.n, np.nan)
+        return {f"{name}_error": unknown for name in ("delta_t_peak", "absorption_integral", "absorption_sr")}
+    alike = np.minimum(voxels.count, errors.correlated_voxels)
+    noise = np.sqrt(voxels.total(errors.noise_kelvin.astype(float) ** 2) * alike)
+    total = np.hypot(noise, voxels.total(errors.unabsorbed_kelvin)) * voxels.channel_width_kms
+    return {
+        "delta_t_peak_error": errors.delta_kelvin[voxels.deepest],
+        "absorption_integral_error": total / columns["_n_sight_lines"],
+        "absorption_sr_error": total * columns["_pixel_sr"],
     }
 
 

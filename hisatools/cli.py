@@ -11,7 +11,7 @@ import sys
 import warnings
 from functools import partial
 
-from hisatools._arguments import build_parser, number_with_unit, parameter_changes, parameter_sets
+from hisatools._arguments import build_parser
 from hisatools._messages import (
     dimensions,
     extraction_lines,
@@ -22,6 +22,17 @@ from hisatools._messages import (
     score_lines,
     written,
 )
+from hisatools._objects import (
+    check_inputs_kept,
+    extractor_of,
+    progress_of,
+    read_cube,
+    read_performance,
+    voice_of,
+    workers_of,
+)
+from hisatools._parameter_changes import parameter_sets
+from hisatools._strategy_verbs import compare, noise, strategies
 from hisatools.errors import HISAError, HISAWarning, MendWarning
 
 __all__ = ["main"]
@@ -110,30 +121,17 @@ def _extract(arguments):
 
     # What can be known to be wrong is said before hours of computing, not after.
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
-    _keep_inputs(arguments, folder)
-    extractor, workers = _extractor(arguments), _workers(arguments)
-    performance = _read_performance(arguments)
-    say = _voice(arguments)
-    cube = _read_cube(arguments)
+    check_inputs_kept(arguments, folder)
+    extractor, workers = extractor_of(arguments), workers_of(arguments)
+    performance = read_performance(arguments)
+    say = voice_of(arguments)
+    cube = read_cube(arguments)
     say(reading(cube, arguments.cube))
-    result = extractor.run(cube, workers=workers, progress=_progress(arguments))
+    result = extractor.run(cube, workers=workers, progress=progress_of(arguments))
     if performance is not None:
         result = performance.assess(result)
     result.write(folder, overwrite=arguments.overwrite)
     say(*extraction_lines(result), written(folder))
-
-
-def _keep_inputs(arguments, folder):
-    """Refuse an output folder that holds an input: overwriting could replace it."""
-    from pathlib import Path
-
-    from hisatools.errors import OutputError
-
-    for given in (arguments.cube, arguments.weights, arguments.region):
-        if given and Path(given).resolve().parent == folder.resolve():
-            raise OutputError(
-                f"{given}: the input lies in the output folder {folder}; choose another --output"
-            )
 
 
 def _performance(arguments):
@@ -141,16 +139,16 @@ def _performance(arguments):
 
     _check_performance(arguments)
     folder = _performance_folder(arguments)
-    _keep_inputs(arguments, folder)
+    check_inputs_kept(arguments, folder)
     settings = {
         "seed": arguments.seed,
-        "extractor": _extractor(arguments),
-        "workers": _workers(arguments),
+        "extractor": extractor_of(arguments),
+        "workers": workers_of(arguments),
         "folder": folder / "models",
         "resume": arguments.resume,
-        "progress": _progress(arguments),
+        "progress": progress_of(arguments),
     }
-    say = _voice(arguments)
+    say = voice_of(arguments)
     settings["report"] = lambda part: say(model_line(part.models[0]))
     with _no_empty_folders(folder):
         performance = (_run_models if arguments.cube is None else _run_injections)(arguments, settings, say)
@@ -171,7 +169,7 @@ def _run_models(arguments, settings, say):
 def _run_injections(arguments, settings, say):
     from hisatools import PerformanceModel
 
-    cube = _read_cube(arguments)
+    cube = read_cube(arguments)
     say(reading(cube, arguments.cube))
     given = _given(arguments, n_models="models", n_pucks="n_pucks", noise="noise")
     say("Extracting it as it is, and then with absorption put in where none was found")
@@ -183,13 +181,13 @@ def _demo(arguments):
     from hisatools.io.writing import check_output
     from hisatools.simulate import ModelParameters, simulate_cube
 
-    say = _voice(arguments)
+    say = voice_of(arguments)
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
-    workers = _workers(arguments)
+    workers = workers_of(arguments)
     model = simulate_cube(ModelParameters().scaled(DEMO_SHAPE), seed=arguments.seed)
     say(f"Model cube of {dimensions(model.cube.shape)} with {len(model.pucks)} absorption features made")
     model.write(folder / "model", overwrite=arguments.overwrite)
-    result = HISAExtractor.preset("cgps").run(model.cube, workers=workers, progress=_progress(arguments))
+    result = HISAExtractor.preset("cgps").run(model.cube, workers=workers, progress=progress_of(arguments))
     result.write(folder / "result", overwrite=arguments.overwrite)
     say(*extraction_lines(result), written(folder / "result"))
     say(f"Wrote the model and its truth to {folder / 'model'}", *score_lines(model, result))
@@ -211,7 +209,7 @@ def _inspect(arguments):
 
     parameter_sets(arguments.preset)  # an unknown preset is said before the cube is read
     warnings.simplefilter("ignore", MendWarning)  # they are part of the description
-    cube = _read_cube(arguments)
+    cube = read_cube(arguments)
     print("\n".join([*describe_cube(cube), *describe_scales(cube, arguments.preset)]))
 
 
@@ -279,74 +277,14 @@ def _no_empty_folders(folder):
         raise
 
 
-# --- from arguments to objects ----------------------------------------------------------------
-
-
-def _read_performance(arguments):
-    from hisatools import PerformanceModel
-
-    return None if arguments.performance is None else PerformanceModel.read(arguments.performance)
-
-
-def _read_cube(arguments):
-    import astropy.units as u
-
-    from hisatools.cube import HISACube
-
-    given = {"unit": arguments.unit, "region": arguments.region, "weights": arguments.weights}
-    if arguments.velocity_range is not None:
-        given["velocity_range"] = tuple(arguments.velocity_range * u.km / u.s)
-    if arguments.beam is not None:
-        given["beam"] = _beam(arguments.beam)
-    if arguments.rest_frequency is not None:
-        given["rest_frequency"] = number_with_unit("--rest-frequency", arguments.rest_frequency, "MHz")
-    return HISACube.read(arguments.cube, **given)
-
-
-def _beam(text):
-    import astropy.units as u
-    from radio_beam import Beam
-
-    from hisatools.parameters import check_quantity
-
-    return Beam(check_quantity("--beam", number_with_unit("--beam", text, "arcsec"), u.arcsec))
-
-
-def _extractor(arguments):
-    from hisatools import HISAExtractor, SpatialSearcher, SpectralSearcher, UnabsorbedEstimator
-
-    sets = parameter_sets(arguments.preset, parameter_changes(arguments))
-    clean, convolution = arguments.clean, arguments.convolution
-    return HISAExtractor(
-        spectral=SpectralSearcher(sets["spectral"], clean=clean),
-        spatial=SpatialSearcher(sets["spatial"], clean=clean, convolution=convolution),
-        unabsorbed=UnabsorbedEstimator("shell", sets["shell"]),
-        parameters=sets["extraction"],
-        n_passes=arguments.passes,
-    )
-
-
-def _workers(arguments):
-    from hisatools.parameters import check_number
-
-    if arguments.workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return check_number("workers", arguments.workers, integer=True)
-
-
-def _progress(arguments):
-    return arguments.progress or (sys.stderr.isatty() and not arguments.quiet)
-
-
-def _voice(arguments):
-    return (lambda *lines: None) if arguments.quiet else partial(print, sep="\n", flush=True)
-
-
 VERBS = {
     "extract": _extract,
     "performance": _performance,
     "demo": _demo,
     "simulate": _simulate,
+    "compare": compare,
+    "noise": noise,
     "inspect": _inspect,
+    "strategies": strategies,
     "backends": _backends,
 }

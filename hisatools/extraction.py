@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from numbers import Integral
 
+import astropy.units as u
 import numpy as np
 
-from hisatools.catalog import build_catalog
+from hisatools.catalog import VoxelErrors, build_catalog
 from hisatools.errors import HISAWarning, ParameterError
 from hisatools.features import feature_significance, label_features, label_voxels
 from hisatools.filling import FilledCube, VoxelValues
@@ -23,6 +24,7 @@ from hisatools.results import HISAResult, MaskBit, flagged
 from hisatools.search.spatial import SpatialSearcher
 from hisatools.search.spectral import SpectralSearcher
 from hisatools.unabsorbed import UnabsorbedEstimator
+from hisatools.unabsorbed.uncertainty import measure_errors
 
 RECORDED_PACKAGES = ("hisatools", "numpy", "scipy", "numba", "astropy", "spectral-cube", "radio-beam")
 
@@ -75,7 +77,7 @@ class HISAExtractor:
         parameters = {
             "spectral": self.spectral.parameters,
             "spatial": self.spatial.parameters,
-            "shell": self.unabsorbed.parameters,
+            self.unabsorbed.strategy: self.unabsorbed.parameters,
             "extraction": self.parameters,
         }
         return {
@@ -227,8 +229,8 @@ class _Extraction:
         with self._timed("unabsorbed emission"):
             labels, n_features = label_features(self.flags > 0)
             features, index = self._candidates(labels, n_features)
-            kelvin, _ = self.extractor.unabsorbed.at_voxels(self.cube, labels, features, index, **self.how)
-            self.estimate = VoxelValues(index, kelvin)
+            found = self.extractor.unabsorbed.at_voxels(self.cube, labels, features, index, **self.how)
+            self.estimate = VoxelValues(index, found.kelvin)
         del labels
         with self._timed("filters"):
             self.accepted = self._accept()
@@ -286,11 +288,14 @@ class _Extraction:
             self._sigma_kelvin(np.unravel_index(index, self.cube.shape)),
             feature,
             n_features,
-            1.0 if self.spatial_noise is None else self.spatial_noise.correlation.n_voxels,
+            self._correlated_voxels(),
         )
         # Written so that a feature of unknown noise is kept.
         dropped = significance < self.extractor.parameters.min_significance
         return ~dropped[feature]
+
+    def _correlated_voxels(self):
+        return 1.0 if self.spatial_noise is None else self.spatial_noise.correlation.n_voxels
 
     def _sigma_kelvin(self, voxels):
         """Noise of O at some voxels."""
@@ -316,13 +321,14 @@ class _Extraction:
         first_pass = np.zeros(self.cube.shape, np.uint8)
         for number, index in enumerate(self.new, start=1):
             first_pass.reshape(-1)[np.intersect1d(index, self.accepted, assume_unique=True)] = number
+        errors = self._errors()
         self.flags.reshape(-1)[self.accepted] |= np.uint8(MaskBit.ACCEPTED)
         first_pass, flags = (_on_axes(part, cube.shape, box) for part in (first_pass, self.flags))
         unabsorbed_kelvin = self._accepted_values().kelvin
         with self._timed("catalogue"):
             labels, _ = label_features(first_pass > 0)
             catalog = build_catalog(
-                cube.kelvin, unabsorbed_kelvin, labels, first_pass, cube.wcs, beam=cube.beam
+                cube.kelvin, unabsorbed_kelvin, labels, first_pass, cube.wcs, beam=cube.beam, errors=errors
             )
         return HISAResult(
             t_on=cube.data,
@@ -334,6 +340,26 @@ class _Extraction:
             wcs=cube.wcs,
             beam=cube.beam,
             meta=self._provenance(),
+            sigma_unabsorbed_kelvin=errors.unabsorbed_kelvin,
+            sigma_delta_kelvin=errors.delta_kelvin.astype(np.float32),
+        )
+
+    def _errors(self):
+        """Uncertainties of the accepted voxels, with T_OFF as in the last pass."""
+        with self._timed("uncertainty"):
+            labels, _ = label_features(self.flags > 0)
+            features = np.unique(labels.reshape(-1)[self.accepted])
+            noise = self.spatial_noise
+            if noise is None:
+                noise = self.spectral_noise.observed_kelvin * u.K
+            errors = measure_errors(self.cube, labels, noise=noise, workers=self.how["workers"])
+            found = self.extractor.unabsorbed.at_voxels(
+                self.cube, labels, features, self.accepted, errors=errors, **self.how
+            )
+        return VoxelErrors(
+            noise_kelvin=errors.sigma_kelvin(self.accepted).astype(np.float32),
+            unabsorbed_kelvin=found.sigma_kelvin,
+            correlated_voxels=self._correlated_voxels(),
         )
 
     def _provenance(self):

@@ -137,7 +137,7 @@ class _Parameters:
         """
         if name not in PRESETS:
             raise ParameterError(f"unknown preset {name!r}; known presets: {', '.join(preset_names())}")
-        return cls(**{**PRESETS[name][cls._section], **changes})
+        return cls(**{**PRESETS[name].get(cls._section, {}), **changes})
 
     def to_dict(self):
         """Field names and values, Quantities as strings, for the provenance."""

@@ -18,7 +18,15 @@ from radio_beam import Beam
 from hisatools.errors import HISAWarning, InputError
 from hisatools.io.planes import write_planes
 from hisatools.io.writing import image_header, write_json, writing_folder
-from hisatools.results import IMAGE_FILES, RESULT_FILES, TRUE_FRACTION_FILE, MaskBit, flagged
+from hisatools.results import (
+    IMAGE_FILES,
+    RESULT_FILES,
+    SIGMA_FILES,
+    SIGMAS,
+    TRUE_FRACTION_FILE,
+    MaskBit,
+    flagged,
+)
 
 __all__ = ["read_result", "write_result"]
 
@@ -34,6 +42,8 @@ COMMENTS = {
     ),
     "labels.fits": ("id of the row in catalog.ecsv; 0 outside features",),
     "first_pass.fits": ("Pass in which first accepted, 0 where not accepted",),
+    "sigma_delta_t.fits": ("1-sigma uncertainty of delta_t: noise and T_U; 0 outside absorption",),
+    "sigma_t_unabsorbed.fits": ("1-sigma uncertainty of T_U; 0 outside absorption",),
     TRUE_FRACTION_FILE: ("Likelihood that an accepted voxel is real; NaN elsewhere and where not known",),
 }
 # BITPIX of each image; dT and T_U are of the type of T_ON.
@@ -50,8 +60,10 @@ CUBES = {
 
 def write_result(result, folder, *, overwrite=False):
     """See `hisatools.HISAResult.write`."""
-    with writing_folder(folder, names=(*RESULT_FILES, TRUE_FRACTION_FILE), overwrite=overwrite) as part:
-        for name in ("delta_t", "t_unabsorbed"):
+    names = (*RESULT_FILES, *SIGMA_FILES, TRUE_FRACTION_FILE)
+    with writing_folder(folder, names=names, overwrite=overwrite) as part:
+        known = [name for name, values in SIGMAS.items() if getattr(result, values) is not None]
+        for name in ("delta_t", "t_unabsorbed", *known):
             planes = (result.plane_kelvin(name, channel) for channel in range(result.flags.shape[0]))
             header = _header(result, u.K, COMMENTS[f"{name}.fits"])
             write_planes(part / f"{name}.fits", planes, result.t_on.shape, result.t_on.dtype, header)
@@ -76,6 +88,7 @@ def read_result(folder):
     return {
         "t_on": kelvin << u.K,
         "unabsorbed_kelvin": unabsorbed_kelvin,
+        **_read_sigmas(folder, cubes["flags"]),
         **cubes,
         "catalog": _read_with(QTable.read, folder / "catalog.ecsv"),
         **_read_axes(header, folder / "delta_t.fits"),
@@ -141,7 +154,8 @@ def _present(folder):
 
 def _check_images(folder):
     """Refuse what is no image of a result, and files of different results; returns the header of dT."""
-    names = (*IMAGE_FILES[:2], *_present(folder).values())
+    sigmas = [name for name in SIGMA_FILES if (folder / name).exists()]
+    names = (*IMAGE_FILES[:2], *_present(folder).values(), *sigmas)
     shapes, headers = zip(*(_read_with(_check_image, folder / name) for name in names), strict=True)
     if len(set(shapes)) > 1:
         raise InputError(f"the images in {folder} have different shapes; extract once more")
@@ -209,6 +223,19 @@ def _absorb(t_unabsorbed, flags, delta_t_path):
             unabsorbed.append(plane[accepted])
             plane[accepted] += _plane(hdu, channel)[accepted]
     return np.concatenate(unabsorbed)
+
+
+def _read_sigmas(folder, flags):
+    """Uncertainties of the accepted voxels, where they were written."""
+    found = {}
+    for name, attribute in SIGMAS.items():
+        path = folder / f"{name}.fits"
+        if path.exists():
+            with _reading(path), fits.open(path, memmap=False) as (hdu, *_):
+                accepted = (flagged(plane, MaskBit.ACCEPTED) for plane in flags)
+                planes = [_plane(hdu, channel)[inside] for channel, inside in enumerate(accepted)]
+            found[attribute] = np.concatenate(planes)
+    return found
 
 
 def _read_axes(header, path):

@@ -23,6 +23,9 @@ IMAGE_FILES = ("delta_t.fits", "t_unabsorbed.fits", "mask.fits", "labels.fits", 
 RESULT_FILES = (*IMAGE_FILES, "catalog.ecsv", "provenance.json", "summary.png")
 TRUE_FRACTION_FILE = "true_fraction.fits"
 BRIGHTNESS = ("delta_t", "t_unabsorbed", "t_on")
+# Attribute with the values of the accepted voxels, and the cube that is made of them.
+SIGMAS = {"sigma_delta_t": "sigma_delta_kelvin", "sigma_t_unabsorbed": "sigma_unabsorbed_kelvin"}
+SIGMA_FILES = tuple(f"{name}.fits" for name in SIGMAS)
 
 
 class MaskBit(IntFlag):
@@ -98,12 +101,16 @@ class UnabsorbedResult:
     n_off : `~numpy.ndarray` of int
         Number of T_OFF voxels of each feature, one entry a label from 1; features without any
         keep T_U = T_ON.
+    sigma_t_unabsorbed : `~astropy.units.Quantity`, same shape, K, optional
+        1-sigma uncertainty of T_U: 0 outside features, infinite in features without T_OFF, NaN where the
+        input is blank; None if it was not asked for.
     """
 
     t_unabsorbed: u.Quantity
     delta_t: u.Quantity
     labels: np.ndarray
     n_off: np.ndarray
+    sigma_t_unabsorbed: u.Quantity | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +144,14 @@ class HISAResult:
     true_fraction : `~numpy.ndarray` of float32, same shape, or None
         The likelihood that an accepted voxel is real absorption, NaN elsewhere and where it is not
         known; set by `hisatools.PerformanceModel.assess`.
+    sigma_unabsorbed_kelvin, sigma_delta_kelvin : `~numpy.ndarray` of float32, shape (n,), K, or None
+        1-sigma uncertainties of T_U and of dT at the accepted voxels; None where they were not
+        worked out.
 
     Raises
     ------
     InputError
-        If ``flags`` are not uint8, or ``unabsorbed_kelvin`` has not one value for each accepted voxel.
+        If ``flags`` are not uint8, or an array has not one value for each accepted voxel.
 
     Examples
     --------
@@ -163,15 +173,19 @@ class HISAResult:
     beam: object = None
     meta: dict = field(default_factory=dict)
     true_fraction: np.ndarray | None = None
+    sigma_unabsorbed_kelvin: np.ndarray | None = None
+    sigma_delta_kelvin: np.ndarray | None = None
 
     def __post_init__(self):
         if self.flags.dtype != np.uint8:
             raise InputError(f"flags are of the type {self.flags.dtype}; give a sum of MaskBit as uint8")
-        if self.unabsorbed_kelvin.shape != (self._first_voxel[-1],):
-            raise InputError(
-                f"unabsorbed_kelvin has the shape {self.unabsorbed_kelvin.shape}, and flags accept "
-                f"{self._first_voxel[-1]} voxels; give one value for each, in the order of the array"
-            )
+        for name in ("unabsorbed_kelvin", *SIGMAS.values()):
+            values = getattr(self, name)
+            if values is not None and values.shape != (self._first_voxel[-1],):
+                raise InputError(
+                    f"{name} has the shape {values.shape}, and flags accept {self._first_voxel[-1]} voxels; "
+                    "give one value for each, in the order of the array"
+                )
 
     @property
     def mask(self):
@@ -204,6 +218,20 @@ class HISAResult:
         """
         return self._cube("t_unabsorbed")
 
+    @cached_property
+    def sigma_delta_t(self):
+        """1-sigma uncertainty of dT, from the noise and from T_U; Quantity, K, or None.
+
+        0 outside accepted voxels, NaN where blank; see `hisatools.unabsorbed.uncertainty`. A full cube,
+        made at first use and kept.
+        """
+        return None if self.sigma_delta_kelvin is None else self._cube("sigma_delta_t")
+
+    @cached_property
+    def sigma_t_unabsorbed(self):
+        """1-sigma uncertainty of T_U; Quantity, K, or None; otherwise as `sigma_delta_t`."""
+        return None if self.sigma_unabsorbed_kelvin is None else self._cube("sigma_t_unabsorbed")
+
     @property
     def voxel_delta_t_kelvin(self):
         """T_ON - T_U of the accepted voxels, in the order of the array; shape (n,), K, negative."""
@@ -214,7 +242,7 @@ class HISAResult:
 
         Parameters
         ----------
-        name : {"delta_t", "t_unabsorbed", "t_on"}
+        name : {"delta_t", "t_unabsorbed", "t_on", "sigma_delta_t", "sigma_t_unabsorbed"}
             Which cube.
         channel : int
             From 0 in file order; negative numbers count from the end.
@@ -227,7 +255,7 @@ class HISAResult:
         Raises
         ------
         ParameterError
-            For any other name.
+            For any other name, and for an uncertainty that is not known.
         IndexError
             If there is no such channel.
 
@@ -236,11 +264,15 @@ class HISAResult:
         >>> result = HISAResult.read("out")  # doctest: +SKIP
         >>> deepest = min(result.plane_kelvin("delta_t", 0).ravel())  # doctest: +SKIP
         """
-        _check_brightness_name(name)
+        self._check_name(name)
         channel = range(self.flags.shape[0])[channel]
         t_on = self._t_on_kelvin[channel]
-        plane = t_on.copy()
         voxels = slice(*self._first_voxel[channel : channel + 2])
+        if name in SIGMAS:
+            plane = np.where(np.isnan(t_on), t_on, np.zeros_like(t_on))
+            plane[self._accepted(channel)] = getattr(self, SIGMAS[name])[voxels]
+            return plane
+        plane = t_on.copy()
         if name != "t_on" and voxels.start < voxels.stop:
             plane[self._accepted(channel)] = self.unabsorbed_kelvin[voxels]
         return np.subtract(t_on, plane, out=plane) if name == "delta_t" else plane
@@ -305,7 +337,7 @@ class HISAResult:
 
         Parameters
         ----------
-        name : {"delta_t", "t_unabsorbed", "t_on"}
+        name : {"delta_t", "t_unabsorbed", "t_on", "sigma_delta_t", "sigma_t_unabsorbed"}
             Which one.
 
         Returns
@@ -328,7 +360,7 @@ class HISAResult:
             warnings.simplefilter("ignore", AstropyPendingDeprecationWarning)
             from spectral_cube import SpectralCube
 
-        _check_brightness_name(name)
+        self._check_name(name)
         meta = {"BUNIT": "K"} | ({"OBJECT": self._object_name} if self._object_name else {})
         return SpectralCube(getattr(self, name), self.wcs, meta=meta, beam=self.beam)
 
@@ -337,7 +369,8 @@ class HISAResult:
 
         The files are ``delta_t.fits`` and ``t_unabsorbed.fits`` (K), ``mask.fits`` (`MaskBit`),
         ``labels.fits``, ``first_pass.fits``, ``catalog.ecsv``, ``provenance.json`` and ``summary.png``;
-        ``true_fraction.fits`` if that is known.
+        ``sigma_delta_t.fits``, ``sigma_t_unabsorbed.fits`` (K) and ``true_fraction.fits`` if these are
+        known.
 
         Parameters
         ----------
@@ -407,6 +440,11 @@ class HISAResult:
 
         return plot_summary(self, path, overwrite=overwrite)
 
+    def _check_name(self, name):
+        known = [*BRIGHTNESS, *(cube for cube, values in SIGMAS.items() if getattr(self, values) is not None)]
+        if name not in known:
+            raise ParameterError(f"unknown cube {name!r}; known: {', '.join(known)}")
+
     @property
     def _object_name(self):
         return self.meta.get("input", {}).get("object")
@@ -430,8 +468,3 @@ class HISAResult:
         for channel, plane in enumerate(cube):
             plane[:] = self.plane_kelvin(name, channel)
         return cube << u.K
-
-
-def _check_brightness_name(name):
-    if name not in BRIGHTNESS:
-        raise ParameterError(f"unknown cube {name!r}; known: {', '.join(BRIGHTNESS)}")

@@ -10,7 +10,9 @@ import pytest
 from astropy.table import QTable
 from numpy.testing import assert_allclose
 
-from hisatools import HISACube, SpatialSearcher, SpectralParameters, SpectralSearcher
+from hisatools import HISACube, SpatialSearcher, SpectralParameters, SpectralSearcher, strategies
+from hisatools.errors import ParameterError
+from hisatools.features import label_features
 from hisatools.simulate import ModelParameters, simulate_cube
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +111,88 @@ def test_fit_of_the_plain_loop_recovers_a_gaussian_on_a_slope():
     amplitude, scatter = benchmark_module("baseline").fit_gaussian(channels, depth, 37, 4)
     assert amplitude == pytest.approx(12)
     assert scatter == pytest.approx(0, abs=1e-6)
+
+
+# --- estimates of T_U against the truth ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unabsorbed_run(tmp_path_factory):
+    """The printed text and the folder of one small run."""
+    output = tmp_path_factory.mktemp("unabsorbed") / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.unabsorbed",
+        "--seeds",
+        "101",
+        "102",
+        "--shape",
+        "24",
+        "40",
+        "40",
+    ]
+    command += ["--strategies", "shell", "spectral-linear", "--output", str(output), "--form", "rst"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, output
+
+
+def test_run_over_strategies_has_tables_by_width_and_linewidth_and_a_figure(unabsorbed_run):
+    printed, output = unabsorbed_run
+    assert {path.name for path in output.iterdir()} == {
+        "strategies.ecsv",
+        "widths.ecsv",
+        "linewidths.ecsv",
+        "unabsorbed.png",
+    }
+    overall = QTable.read(output / "strategies.ecsv")
+    assert list(overall["strategy"]) == ["shell", "spectral-linear"]
+    assert (overall["voxels_per_second"] > 0).all()
+    assert "within_1_sigma" in printed
+    for name, unit in (("widths", "arcmin"), ("linewidths", "km / s")):
+        table = QTable.read(output / f"{name}.ecsv")
+        assert table["low"].unit == unit
+        for row in overall:
+            bins = table[table["strategy"] == row["strategy"]]
+            # Of the voxels of all bins together, but for features that are no puck's.
+            assert 0 < bins["n_voxels"].sum() <= row["n_voxels"]
+
+
+def test_voxels_belong_to_the_puck_that_is_there():
+    module = benchmark_module("unabsorbed")
+    model = simulate_cube(ModelParameters().scaled((24, 40, 40), n_pucks=6), seed=103)
+    labels, _ = label_features(model.mask)
+    width, linewidth = module.puck_widths(model, labels)
+    assert np.isnan(width[0]) and np.isnan(linewidth[0])
+    puck = model.pucks[0]  # the largest, which no other can hide
+    place = tuple(
+        min(round(puck[f"{axis}_pixel"]), size - 1) for axis, size in zip("vyx", labels.shape, strict=True)
+    )
+    assert labels[place] > 0
+    assert (width[labels[place]], linewidth[labels[place]]) == (puck["width"], puck["linewidth"])
+
+
+def test_strategy_that_fails_is_reported_and_the_others_are_measured(monkeypatch):
+    module = benchmark_module("unabsorbed")
+
+    def load(group, name):
+        if name == "broken":
+            raise ParameterError("it needs a tracer")
+        return strategies.load(group, name)
+
+    monkeypatch.setattr(module, "load", load)
+    said = []
+    found = module.measure(["broken", "shell"], [101], (24, 32, 32), report=said.append)
+    assert list(found) == ["shell"]
+    assert said[0] == "seed 101, broken: it needs a tracer"
+    assert len(found["shell"]) < found["shell"].meta["estimated"]
+
+
+def test_run_in_which_nothing_can_be_measured_fails(capsys):
+    arguments = ["--seeds", "101", "--shape", "24", "32", "32", "--strategies", "nope"]
+    assert benchmark_module("unabsorbed").main(arguments) == 1
+    assert "unknown strategy for the unabsorbed emission: 'nope'" in capsys.readouterr().out
 
 
 # --- cubes and processes ------------------------------------------------------------------------

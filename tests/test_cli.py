@@ -5,21 +5,26 @@ import os
 import sys
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import QTable
 from astropy.wcs import WCS
 
 from hisatools import HISACube, HISAExtractor, HISAResult, PerformanceModel
 from hisatools._arguments import build_parser
+from hisatools._parameter_changes import parameter_changes
 from hisatools.catalog import build_catalog
 from hisatools.cli import VERBS, main
 from hisatools.errors import HISAWarning
+from hisatools.noise import NoiseResult
 from hisatools.performance import Truth
 from hisatools.performance.report import FIGURES, REPORT_FILES
 from hisatools.results import RESULT_FILES
+from hisatools.strategies import GROUPS, available
 
 
 @pytest.fixture
@@ -525,6 +530,226 @@ def test_a_small_run_measures_what_is_really_found(tmp_path, capsys, monkeypatch
     assert performance.models["n_out_true"][0] > 100
     assert f"Seed 101: {performance.models['n_in_all'][0]} voxels put in" in capsys.readouterr().out
     assert PerformanceModel.read(out / "models" / "seed_00101.fits").meta == performance.meta
+
+
+# --- strategies: compare, noise, list ---------------------------------------------------------
+
+
+@pytest.fixture
+def mask_file(cube_file, tmp_path):
+    """A mask for the cube with one box and, as another program might write it, NaN beside it."""
+    data = np.zeros((40, 24, 24), np.float32)
+    data[18:22, 10:14, 10:14] = 1
+    data[:, :, 23] = np.nan
+    path = tmp_path / "mask" / "wanted.fits"
+    path.parent.mkdir()
+    fits.writeto(path, data, fits.getheader(cube_file))
+    return path
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """Figures are drawn, but not put into pixels."""
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda _, path, **__: path.write_bytes(b"picture")
+    )
+
+
+def test_compare_writes_tables_and_pictures_and_says_how_well_each_does(
+    cube_file, mask_file, pictures, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    options = "--strategies shell spectral-linear --workers 1 --set spectral-linear.margin=4km/s"
+    command = ["compare", str(cube_file), "--mask", str(mask_file), "--output", str(out), *options.split()]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert names_in(out) == {"comparison.ecsv", "features.ecsv", "provenance.json", "feature_00001.png"}
+    table = QTable.read(out / "comparison.ecsv")
+    assert list(table["strategy"]) == ["shell", "spectral-linear"]
+    assert list(table["n_voxels"]) == [64, 64]
+    recorded = json.loads((out / "provenance.json").read_text())["strategies"]["spectral-linear"]
+    assert recorded["parameters"]["margin"] == "4.0 km / s"
+    assert "T_U at 64 voxels in 1 feature, and the emission predicted in rims:" in said.out
+    (line,) = [line for line in said.out.splitlines() if line.startswith("  shell")]
+    assert line.split()[3] == f"{table['outside_bias'][0].value:.2f}"
+
+
+def test_compare_takes_what_an_extraction_accepted_and_flagged(cube_file, quick, pictures, tmp_path):
+    out = tmp_path / "out"
+    assert main(["extract", str(cube_file), "--output", str(out), "--quiet"]) == 0
+    with fits.open(out / "mask.fits", mode="update") as hdus:
+        hdus[0].data[5, 5, 5] = 1  # suspected only, in one piece with what was accepted
+        hdus[0].data[30:33, 10, 10] = 2
+    compared = tmp_path / "compared"
+    command = ["compare", str(cube_file), "--mask", str(out), "--output", str(compared), "--features", "0"]
+    assert main([*command, "--strategies", "shell", "--quiet", "--rim", "1"]) == 0
+    row = QTable.read(compared / "comparison.ecsv")[0]
+    assert (row["n_features"], row["n_voxels"]) == (1, 2)
+    assert row["outside_n_voxels"] == 5 * 3 * 3 - 3
+    assert main([*command[:3], str(out), "--output", str(out), "--overwrite", "--quiet"]) == 1
+    assert (out / "catalog.ecsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--mask no.fits", "no.fits: no such file"),
+        (
+            "--mask MASK --velocity-range -50 -30",
+            "the mask has the shape (40, 24, 24), the cube (21, 24, 24)",
+        ),
+        ("--mask MASK --strategies nope", "unknown strategy for the unabsorbed emission: 'nope'"),
+        (
+            "--mask MASK --strategies shell --tracer CUBE",
+            "--tracer is for a strategy that takes it, and shell",
+        ),
+        (
+            "--mask MASK --strategies shell --set spatial.x=1",
+            "unknown section 'spatial' in --set; known: shell",
+        ),
+        (
+            "--mask MASK --strategies shell --set shell.x=1",
+            "unknown parameter shell.x in --set; known: min_fwhm",
+        ),
+        ("--mask MASK --rim 0", "rim must be finite and above 0"),
+        ("--mask MASK --features -1", "features must be finite and at least 0"),
+        ("--mask MASK --noise CUBE", "holds no noise that hisatools wrote"),
+        ("--mask CUBE --output .", "the input lies in the output folder"),
+    ],
+)
+def test_bad_argument_of_a_comparison_is_one_line(
+    arguments, message, cube_file, mask_file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    files = {"CUBE": str(cube_file), "MASK": str(mask_file)}
+    given = [files.get(word, word) for word in arguments.split()]
+    output = [] if "--output" in given else ["--output", str(tmp_path / "out")]
+    assert main(["compare", str(cube_file), *given, *output, "--quiet", "--overwrite"]) == 1
+    assert message in one_error(capsys)
+    assert names_in(tmp_path) == {"cube.fits", "mask"}
+
+
+def test_mask_of_another_place_is_refused(cube_file, mask_file, tmp_path, capsys):
+    with fits.open(mask_file, mode="update") as hdus:
+        hdus[0].header["CRVAL3"] = -58e3
+    command = ["compare", str(cube_file), "--mask", str(mask_file), "--output", str(tmp_path / "out")]
+    assert main([*command, "--quiet"]) == 1
+    assert "the mask is of another part of the sky or of other velocities than the cube" in one_error(capsys)
+
+
+def test_strategy_of_an_extraction_is_chosen_by_name(cube_file, quick, tmp_path):
+    output = ["--output", str(tmp_path / "out"), "--unabsorbed", "spatial-mean"]
+    changes = ["--set", "spatial-mean.width=4 arcmin", "--set", "spatial.peak_rank=5"]
+    assert main(["extract", str(cube_file), *output, *changes]) == 0
+    extractor = quick["extractor"]
+    assert extractor.unabsorbed.strategy == "spatial-mean"
+    assert extractor.unabsorbed.parameters.width == 4 * u.arcmin
+    assert extractor.spatial.parameters.peak_rank == 5
+
+
+def test_single_dish_cube_reaches_the_strategy(cube_file, quick, tmp_path, capsys):
+    command = ["extract", str(cube_file), "--low-resolution", str(cube_file), "--quiet", "--output"]
+    assert main([*command, str(tmp_path / "out"), "--unabsorbed", "beam"]) == 0
+    given = quick["extractor"].unabsorbed.interpolator.low_resolution
+    assert given.shape == (40, 24, 24)
+    assert main([*command, str(tmp_path / "other")]) == 1
+    assert "--low-resolution is for a strategy that takes it, and shell does not" in one_error(capsys)
+
+
+def test_parameters_of_other_strategies_are_refused(cube_file, quick, tmp_path, capsys):
+    command = ["extract", str(cube_file), "--output", str(tmp_path / "out"), "--unabsorbed", "spatial-mean"]
+    assert main([*command, "--set", "shell.min_fwhm_angle=2arcmin"]) == 1
+    assert "unknown section 'shell' in --set; known: spectral, spatial, spatial-mean" in one_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("2.5", 2.5),
+        ("2 km/s", 2 * u.km / u.s),
+        ("true", True),
+        ("None", None),
+        ("absolute", "absolute"),
+    ],
+)
+def test_changes_are_numbers_quantities_words_or_texts(text, value):
+    arguments = SimpleNamespace(set=[f"some-strategy.name = {text}"])
+    assert parameter_changes(arguments) == {"some-strategy": {"name": value}}
+
+
+def test_noise_of_a_cube_is_written_and_said(cube_file, tmp_path, capsys):
+    out = tmp_path / "sigma.fits"
+    command = [
+        "noise",
+        str(cube_file),
+        "--strategy",
+        "mad-difference",
+        "--output",
+        str(out),
+        "--workers",
+        "1",
+    ]
+    assert main(command) == 0
+    noise = NoiseResult.read(out)
+    assert noise.strategy == "mad-difference"
+    median = np.nanmedian(noise.sigma.value)
+    assert 1.5 < median < 2.5
+    said = capsys.readouterr()
+    assert f"{cube_file}: {median:.3g} K (" in said.out
+    assert said.out.endswith(f"wrote {out}\n")
+    assert main(command) == 1
+    assert "exists already; choose another output, or allow overwriting" in one_error(capsys)
+    assert main([*command, "--overwrite", "--quiet"]) == 0
+
+
+def test_noise_of_several_cubes_goes_to_a_folder(cube_file, tmp_path, capsys):
+    other = tmp_path / "other.fits"
+    fits.writeto(other, 3 * fits.getdata(cube_file), fits.getheader(cube_file))
+    out = tmp_path / "noise"
+    command = ["noise", str(cube_file), str(other), "--output", str(out)]
+    assert main([*command, "--workers", "2"]) == 0
+    assert names_in(out) == {"cube_noise.fits", "other_noise.fits"}
+    one, three = (
+        np.nanmedian(NoiseResult.read(out / f"{name}_noise.fits").sigma.value) for name in ("cube", "other")
+    )
+    assert three == pytest.approx(3 * one, rel=1e-4)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--output CUBE --overwrite", "cube.fits is the cube itself; choose another --output"),
+        ("--output out.fits --strategy nope", "unknown strategy for the noise: 'nope'; known: "),
+        ("--output out.fits --set thirds.x=1", "unknown section 'thirds' in --set; known: mad-difference"),
+        ("twin/cube.fits --output out", "two cubes have one name"),
+        ("--output nowhere/out.fits", "cannot write nowhere/out.fits"),
+    ],
+)
+def test_bad_argument_of_a_noise_measurement_is_one_line(
+    arguments, message, cube_file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = cube_file.read_bytes()
+    given = [str(cube_file) if word == "CUBE" else word for word in arguments.split()]
+    assert main(["noise", str(cube_file), *given, "--quiet"]) == 1
+    assert message in one_error(capsys)
+    assert names_in(tmp_path) == {"cube.fits"}
+    assert cube_file.read_bytes() == before
+
+
+def test_strategies_are_listed_with_what_they_are_made_after(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hisatools.unabsorbed.beam", None)
+    assert main(["strategies"]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["kind", "name", "after"]
+    said = {tuple(line.split()[:2]): line for line in lines}
+    for group in GROUPS:
+        assert {name for kind, name in said if kind == group} == set(available(group))
+    assert "Gibson et al. 2005" in said["unabsorbed", "shell"]
+    assert "cannot be imported" in said["unabsorbed", "beam"] or "needs" in said["unabsorbed", "beam"]
 
 
 # --- the other verbs --------------------------------------------------------------------------

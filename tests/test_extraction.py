@@ -490,7 +490,7 @@ def test_unknown_names_list_the_known_ones():
         HISAExtractor.preset("cgps", clean="fast")
     with pytest.raises(BackendError, match=r"unknown convolution backend 'fast'; .*gridded, .*scipy"):
         HISAExtractor.preset("cgps", convolution="fast")
-    with pytest.raises(ParameterError, match=r"unknown .*strategy 'guess'.*shell"):
+    with pytest.raises(ParameterError, match=r"unknown strategy .*'guess'; known: .*shell"):
         UnabsorbedEstimator("guess")
 
 

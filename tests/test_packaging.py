@@ -15,7 +15,8 @@ import hisatools
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RUN_TIME_EXTRAS = ("fftw", "dask")
+RUN_TIME_EXTRAS = ("fftw", "fit", "mesh", "dask")
+BACKEND_GROUPS = ("hisatools.clean", "hisatools.convolution")
 ENTRY_POINTS = {**PROJECT["entry-points"], "console_scripts": PROJECT["scripts"]}
 
 
@@ -51,7 +52,7 @@ def test_entry_point_leads_to_something_callable(group, name):
 
 
 def test_extras_of_entry_points_exist_and_bring_what_the_backend_imports():
-    for group in ("hisatools.clean", "hisatools.convolution"):
+    for group in BACKEND_GROUPS:
         for entry in metadata.entry_points(group=group):
             if entry.dist.name == "hisatools" and entry.extras:
                 (extra,) = entry.extras
@@ -59,12 +60,23 @@ def test_extras_of_entry_points_exist_and_bring_what_the_backend_imports():
                 assert [re.match(r"[\w.-]+", item)[0] for item in brought] == [entry.name]
 
 
+def test_extras_that_strategies_need_exist_and_are_tested():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    for group in ("hisatools.unabsorbed", "hisatools.noise"):
+        for entry in metadata.entry_points(group=group):
+            for extra in entry.extras:
+                assert PROJECT["optional-dependencies"][extra]
+                assert re.search(rf"\.\[[\w,]*\b{extra}\b", script)
+                assert re.search(rf"all: .*\b{extra}\b", tox)
+
+
 def built_in_backends():
     """ "kind:name" of all that pyproject.toml declares."""
     return {
         f"{group.removeprefix('hisatools.')}:{name}"
-        for group, names in PROJECT["entry-points"].items()
-        for name in names
+        for group in BACKEND_GROUPS
+        for name in PROJECT["entry-points"][group]
     }
 
 

@@ -3,9 +3,9 @@
 import contextlib
 import math
 from functools import cache
-from importlib.metadata import entry_points
 from numbers import Real
 
+from hisatools._entry_points import installed, unavailable
 from hisatools.errors import BackendError, BackendUnavailableError
 
 KINDS = ("clean", "convolution")
@@ -40,15 +40,7 @@ def available(kind):
     """
     if kind not in KINDS:
         raise BackendError(f"unknown kind of backend {kind!r}; known kinds: {', '.join(KINDS)}")
-    found = {}
-    for entry in entry_points(group=f"hisatools.{kind}"):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise BackendError(
-                f"two packages offer the {kind} backend {entry.name!r}: {other.value} and {entry.value}; "
-                "uninstall one of them"
-            )
-    return dict(sorted(found.items()))
+    return installed(f"hisatools.{kind}", what=f"{kind} backend", error=BackendError)
 
 
 @cache
@@ -148,7 +140,9 @@ def get_backend(kind, name=None):
         backend = found[name].load()()
         fault = _fault(kind, backend)
     except ImportError as exc:
-        raise BackendUnavailableError(_unavailable(kind, name, found, exc)) from exc
+        others = [other for other in found if other != name]
+        fault = unavailable(found[name], others, exc, what=f"{kind} backend")
+        raise BackendUnavailableError(fault) from exc
     except Exception as exc:
         raise BackendError(_broken(kind, found[name], f"{type(exc).__name__}: {exc}")) from exc
     if fault:
@@ -175,18 +169,6 @@ def _fault(kind, backend):
 
 def _is_amount(value):
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-
-
-def _unavailable(kind, name, found, exc):
-    """Which package is missing, and the extra that installs it."""
-    fault = f"cannot be imported ({exc})"
-    if isinstance(exc, ModuleNotFoundError):
-        fault = f"needs the package {exc.name!r}"
-    entry = found[name]
-    extras = ",".join(entry.extras)
-    cure = f'install it with: pip install "{entry.dist.name}[{extras}]"' if extras else "install it"
-    others = ", ".join(other for other in found if other != name)
-    return f"the {kind} backend {name!r} {fault}; {cure}, or choose one of: {others}"
 
 
 def _broken(kind, entry, fault):

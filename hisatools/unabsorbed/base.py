@@ -1,14 +1,15 @@
 """`UnabsorbedEstimator`: from a mask to T_U, with the strategy chosen by name."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 
-from hisatools.errors import InputError, ParameterError
+from hisatools.errors import HISAWarning, InputError
 from hisatools.features import label_features
 from hisatools.results import UnabsorbedResult
-from hisatools.unabsorbed.shell import ShellStrategy
-
-STRATEGIES = {"shell": ShellStrategy}
+from hisatools.strategies import make
+from hisatools.unabsorbed.uncertainty import measure_errors
 
 
 class UnabsorbedEstimator:
@@ -17,15 +18,19 @@ class UnabsorbedEstimator:
     Parameters
     ----------
     strategy : str
-        ``"shell"``: interpolation from the voxels that border each feature (Gibson et al. 2005,
-        section 2.4.1).
-    parameters : `~hisatools.ShellParameters`, optional
-        Parameters of the strategy.
+        Name of the way it is done: ``"shell"`` is that of Gibson et al. (2005, section 2.4.1), from the
+        voxels that border each feature. ``hisatools.strategies.available("unabsorbed")`` has them all.
+    parameters : optional
+        Parameters of the strategy, for example `~hisatools.ShellParameters`; its defaults if not given.
+    **settings
+        Fields of the parameters, to be set without making these first, and what else the strategy works
+        with, such as a cube of a molecule.
 
     Raises
     ------
     ParameterError
-        If the strategy is unknown; the message lists those that are known.
+        If the strategy is unknown (the message lists those that are known), or cannot do with what it
+        is given.
 
     Examples
     --------
@@ -37,20 +42,16 @@ class UnabsorbedEstimator:
     True
     """
 
-    def __init__(self, strategy="shell", parameters=None):
-        if strategy not in STRATEGIES:
-            raise ParameterError(
-                f"unknown strategy {strategy!r} for the unabsorbed emission; known: {', '.join(STRATEGIES)}"
-            )
+    def __init__(self, strategy="shell", parameters=None, **settings):
         self.strategy = strategy
-        self.interpolator = STRATEGIES[strategy](parameters)
+        self.interpolator = make("unabsorbed", strategy, parameters, **settings)
 
     @property
     def parameters(self):
         """Parameters of the strategy."""
         return self.interpolator.parameters
 
-    def estimate(self, cube, mask, *, workers=1, progress=False):
+    def estimate(self, cube, mask, *, noise=None, uncertainty=True, workers=1, progress=False):
         """Estimate T_U in every feature of a mask.
 
         Parameters
@@ -59,6 +60,10 @@ class UnabsorbedEstimator:
             The original brightness; T_OFF is taken from it.
         mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
             Voxels that may be absorbed: they are interpolated over and never serve as T_OFF.
+        noise : `~hisatools.noise.NoiseResult` or Quantity, temperature, optional
+            For the uncertainty: one value, or a map or cube on the cube's axes. Measured if not given.
+        uncertainty : bool
+            Whether the uncertainty of T_U is wanted, which takes some time.
         workers : int
             Number of threads; never changes the result.
         progress : bool
@@ -72,6 +77,12 @@ class UnabsorbedEstimator:
         ------
         InputError
             If the mask has another shape than the cube.
+
+        Warns
+        -----
+        HISAWarning
+            If there are features about which nothing can be said: they keep T_U = T_ON, and the
+            uncertainty is infinite.
         """
         if mask.shape != cube.shape:
             raise InputError(
@@ -79,17 +90,24 @@ class UnabsorbedEstimator:
             )
         labels, n_features = label_features(mask & np.isfinite(cube.kelvin))
         features, index = np.arange(1, n_features + 1), np.flatnonzero(labels)
-        values, n_off = self.at_voxels(cube, labels, features, index, workers=workers, progress=progress)
+        errors = None
+        if uncertainty and n_features:
+            errors = measure_errors(cube, labels, noise=noise, workers=workers)
+        found = self.at_voxels(
+            cube, labels, features, index, errors=errors, workers=workers, progress=progress
+        )
+        _warn_of_silence(found.n_off, self.strategy)
         t_unabsorbed = cube.kelvin.copy()
-        t_unabsorbed.reshape(-1)[index] = values
+        t_unabsorbed.reshape(-1)[index] = found.kelvin
         return UnabsorbedResult(
             t_unabsorbed=u.Quantity(t_unabsorbed, u.K, copy=False),
             delta_t=u.Quantity(cube.kelvin - t_unabsorbed, u.K, copy=False),
             labels=labels,
-            n_off=n_off,
+            n_off=found.n_off,
+            sigma_t_unabsorbed=_sigma_cube(cube, index, found.sigma_kelvin) if uncertainty else None,
         )
 
-    def at_voxels(self, cube, labels, features, index, *, workers=1, progress=False):
+    def at_voxels(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):
         """T_U at some voxels of labelled features, with little memory.
 
         Parameters
@@ -101,12 +119,34 @@ class UnabsorbedEstimator:
             Labels of the features that are worked on, ascending.
         index : `~numpy.ndarray` of int64, shape (n,)
             Voxels of these features for which T_U is wanted: places in the flattened cube, ascending.
+        errors : `~hisatools.unabsorbed.uncertainty.ErrorModel`, optional
+            Without it the uncertainty is not worked out.
         workers : int
         progress : bool
 
         Returns
         -------
-        t_unabsorbed_kelvin : `~numpy.ndarray` of float32, shape (n,)
-        n_off : `~numpy.ndarray` of int64, shape of ``features``
+        `~hisatools.unabsorbed.protocols.VoxelEstimate`
         """
-        return self.interpolator.estimate(cube, labels, features, index, workers=workers, progress=progress)
+        return self.interpolator.estimate(
+            cube, labels, features, index, errors=errors, workers=workers, progress=progress
+        )
+
+
+def _sigma_cube(cube, index, sigma_kelvin):
+    """The uncertainty on the axes of the cube: 0 outside features, NaN where the input is blank."""
+    sigma = np.where(np.isnan(cube.kelvin), np.float32(np.nan), np.float32(0))
+    if index.size:
+        sigma.reshape(-1)[index] = sigma_kelvin
+    return u.Quantity(sigma, u.K, copy=False)
+
+
+def _warn_of_silence(n_off, strategy):
+    n_silent = int(np.count_nonzero(n_off == 0))
+    if n_silent:
+        warnings.warn(
+            f"{n_silent} of {n_off.size} features have no T_OFF that {strategy!r} could use: T_U stays T_ON "
+            "there, and its uncertainty is infinite; use a larger cube, or look at the mask",
+            HISAWarning,
+            stacklevel=3,
+        )

@@ -3,7 +3,8 @@
 T_OFF are the finite, unflagged voxels among the 26 neighbours of the feature's voxels. At each
 voxel of the feature T_U is their mean with Gaussian weights, whose FWHM along each axis is half of
 the feature's longest contiguous row, within limits. The sum is exact: done directly for small
-features, and as three matrix products, one an axis, for large ones.
+features, and as three matrix products, one an axis, for large ones. So is the noise of the mean; the
+structure that it misses is summed over part of the shell.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 from hisatools.parameters import ShellParameters
 from hisatools.search.base import run_blocks
+from hisatools.unabsorbed.protocols import VoxelEstimate
 from hisatools.unabsorbed.shell_sums import (
     LEAST_WEIGHT,
     distant_mean,
@@ -18,6 +20,7 @@ from hisatools.unabsorbed.shell_sums import (
     sigma_pix,
     sum_small_features,
 )
+from hisatools.unabsorbed.shell_variance import correlated_neighbours, distant_share, shell_variances
 
 FEATURES_PER_BLOCK = 256
 # Boxes of more voxels are gone through plane by plane, which takes longer and less memory.
@@ -32,37 +35,26 @@ class ShellStrategy:
     Parameters
     ----------
     parameters : `~hisatools.ShellParameters`, optional
+
+    Notes
+    -----
+    The uncertainty is that of `hisatools.unabsorbed.uncertainty`. The noise is summed once over the
+    shell, with the number of voxels that share the noise of each; the structure that is missed is summed
+    twice, over at most 128 voxels of the shell.
     """
+
+    Parameters = ShellParameters
+    citation = "Gibson et al. 2005, ApJ 626, 195, section 2.4.1"
 
     def __init__(self, parameters=None):
         self.parameters = ShellParameters() if parameters is None else parameters
 
-    def estimate(self, cube, labels, features, index, *, workers, progress):
-        """T_U at some voxels.
-
-        Parameters
-        ----------
-        cube : `~hisatools.HISACube`
-        labels : `~numpy.ndarray` of int32, shape (n_v, n_y, n_x)
-            0 outside features, where T_OFF is taken from.
-        features : `~numpy.ndarray` of int
-            Labels of the features that are worked on, ascending.
-        index : `~numpy.ndarray` of int64, shape (n,)
-            Voxels of these features for which T_U is wanted: places in the flattened cube, ascending.
-        workers : int
-        progress : bool
-
-        Returns
-        -------
-        t_unabsorbed_kelvin : `~numpy.ndarray` of float32, shape (n,)
-            T_ON where a feature has no T_OFF.
-        n_off : `~numpy.ndarray` of int64
-            Number of T_OFF voxels of each feature.
-        """
+    def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):
+        """T_U at some voxels: see `hisatools.unabsorbed.protocols.UnabsorbedStrategy`."""
         values = cube.kelvin.reshape(-1)[index]
-        boxes = _boxes(labels, features)
-        limits = self._limits(cube)
+        boxes, limits = _boxes(labels, features), self._limits(cube)
         n_off = np.zeros(len(features), np.int64)
+        variance = None if errors is None else _Variance(cube, labels, errors, limits, index)
 
         def estimate_block(block):
             large = sum_small_features(
@@ -78,13 +70,15 @@ class ShellStrategy:
             )
             for i in np.flatnonzero(large) + block.start:
                 _sum_large_feature(cube.kelvin, labels, features[i], boxes[i], limits, index, values)
+            if variance is not None:
+                variance.add(features[block], boxes[block])
 
         starts = range(0, len(features), FEATURES_PER_BLOCK)
         blocks = [slice(first, min(first + FEATURES_PER_BLOCK, len(features))) for first in starts]
         run_blocks(
             estimate_block, blocks, workers=workers, progress=progress, description="unabsorbed emission"
         )
-        return values, n_off
+        return VoxelEstimate(values, n_off, None if variance is None else variance.sigma_kelvin())
 
     def _limits(self, cube):
         """Least and largest FWHM along (v, y, x), in channels and pixels, shape (3, 2)."""
@@ -100,6 +94,56 @@ class ShellStrategy:
         return np.array([velocity, angle, angle])
 
 
+class _Variance:
+    """Variances of T_U as they come in, feature by feature."""
+
+    def __init__(self, cube, labels, errors, limits, index):
+        self.kelvin, self.labels, self.errors = cube.kelvin, labels, errors
+        self.limits, self.index = limits, index
+        self.noise_scales = np.array(errors.noise_scales, float)
+        self.share, self.missed = np.zeros((2, index.size))
+
+    def add(self, features, boxes):
+        """Work out some features."""
+        structure = np.ascontiguousarray(self.errors.structure)
+        large = shell_variances(
+            self.kelvin,
+            self.labels,
+            features,
+            boxes,
+            self.limits,
+            DIRECT_COST,
+            self.noise_scales,
+            structure,
+            self.index,
+            self.share,
+            self.missed,
+        )
+        for i in np.flatnonzero(large):
+            self._add_large_share(features[i], boxes[i])
+
+    def _add_large_share(self, label, box):
+        """The noise as sums of Gaussians spread over the box: the square of one is a narrower one."""
+        body, places, shell, _, runs = gather_feature(self.kelvin, self.labels, label, box, self.index)
+        sigma, shape = sigma_pix(runs, self.limits), box[:, 1] - box[:, 0]
+        neighbours = correlated_neighbours(shell, shape, sigma, self.noise_scales)
+        total = _spread(body, shell, np.ones(len(shell)), _all_weights(shape, sigma))
+        squares = _spread(body, shell, neighbours, _all_weights(shape, sigma / np.sqrt(2)))
+        far = squares < LEAST_WEIGHT
+        share = squares / np.where(far, 1, total) ** 2
+        for i in np.flatnonzero(far):
+            share[i] = distant_share(body[i], shell, sigma, neighbours)
+        self.share[places] = np.minimum(share, 1)
+
+    def sigma_kelvin(self):
+        """1-sigma uncertainty at all voxels; infinite where there is no shell."""
+        noise_kelvin = self.errors.sigma_kelvin(self.index)
+        variance = np.full(self.index.size, np.inf)
+        known = np.isfinite(self.share)
+        variance[known] = noise_kelvin[known] ** 2 * self.share[known] + self.missed[known]
+        return np.sqrt(variance).astype(np.float32)
+
+
 def _boxes(labels, features):
     """Start and stop of what holds each feature and its shell along (v, y, x), shape (n, 3, 2)."""
     slices = ndimage.find_objects(labels)
@@ -111,7 +155,7 @@ def _sum_large_feature(kelvin, labels, label, box, limits, index, values):
     """The same sums as Gaussians spread over the box, one axis after the other."""
     body, places, shell, t_off, runs = gather_feature(kelvin, labels, label, box, index)
     sigma = sigma_pix(runs, limits)
-    weights = [_weights(size, s) for size, s in zip(box[:, 1] - box[:, 0], sigma, strict=True)]
+    weights = _all_weights(box[:, 1] - box[:, 0], sigma)
     total = _spread(body, shell, np.ones(len(shell)), weights)
     weighted = _spread(body, shell, t_off, weights)
     far = total < LEAST_WEIGHT
@@ -119,6 +163,10 @@ def _sum_large_feature(kelvin, labels, label, box, limits, index, values):
     for i in np.flatnonzero(far):
         result[i] = distant_mean(body[i], shell, t_off, sigma)
     values[places] = result
+
+
+def _all_weights(shape, sigma):
+    return [_weights(size, along) for size, along in zip(shape, sigma, strict=True)]
 
 
 def _weights(size, sigma):

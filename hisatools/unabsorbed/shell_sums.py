@@ -44,9 +44,9 @@ def sum_small_features(kelvin, labels, features, boxes, fwhm_limits, direct_cost
             continue
         sigma = sigma_pix(runs, fwhm_limits)
         along_v, along_y, along_x = (
-            _falls(n_v, sigma[0]),
-            _falls(n_y, sigma[1]),
-            _falls(n_x, sigma[2]),
+            falls(n_v, sigma[0]),
+            falls(n_y, sigma[1]),
+            falls(n_x, sigma[2]),
         )
         for j in range(len(body)):
             value = _mean(body[j], shell, t_off, along_v, along_y, along_x)
@@ -65,7 +65,7 @@ def sigma_pix(runs, fwhm_limits):
 
 
 @njit(cache=True, nogil=True)
-def _falls(size, sigma):
+def falls(size, sigma):
     """The Gaussian at each distance along an axis."""
     falls = np.empty(size)
     for distance in range(size):

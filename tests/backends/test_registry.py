@@ -10,7 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hisatools.backends import available, default_name, get_backend, registry, resolve
+from hisatools import _entry_points
+from hisatools.backends import available, default_name, get_backend, resolve
 from hisatools.errors import BackendError, BackendUnavailableError, HISAError
 
 GOOD = "hisatools.backends.reference:ReferenceClean"
@@ -36,7 +37,7 @@ def installed(monkeypatch, tmp_path):
         found = metadata.distributions(path=[str(tmp_path)])
         return [entry for package in found for entry in package.entry_points if entry.group == group]
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(_entry_points, "entry_points", entry_points)
     default_name.cache_clear()
     yield install
     default_name.cache_clear()

@@ -1,0 +1,144 @@
+"""From the arguments of the ``hisatools`` command to objects of the public API."""
+
+import os
+import sys
+from functools import partial
+
+from hisatools._parameter_changes import number_with_unit, parameter_changes, parameter_sets
+
+# Arguments that name a file to read.
+INPUTS = ("cube", "weights", "region", "tracer", "low_resolution", "off_regions", "mask", "noise_file")
+# Input of strategies: the argument, which is also what their constructors call it.
+STRATEGY_INPUTS = ("tracer", "low_resolution", "off_regions")
+
+
+def check_inputs_kept(arguments, folder):
+    """Refuse an output folder that is, or holds, an input: overwriting could replace it."""
+    from pathlib import Path
+
+    from hisatools.errors import OutputError
+
+    for name in INPUTS:
+        given = getattr(arguments, name, None)
+        if given and folder.resolve() in (Path(given).resolve(), Path(given).resolve().parent):
+            raise OutputError(
+                f"{given}: the input lies in the output folder {folder}; choose another --output"
+            )
+
+
+def read_performance(arguments):
+    """The performance model that is to be applied; None if none is."""
+    from hisatools import PerformanceModel
+
+    return None if arguments.performance is None else PerformanceModel.read(arguments.performance)
+
+
+def read_cube(arguments, path=None):
+    """The cube of a verb, or one of its cubes, read as the arguments say."""
+    import astropy.units as u
+
+    from hisatools.cube import HISACube
+
+    given = {"unit": arguments.unit, "region": arguments.region, "weights": arguments.weights}
+    if arguments.velocity_range is not None:
+        given["velocity_range"] = tuple(arguments.velocity_range * u.km / u.s)
+    if arguments.beam is not None:
+        given["beam"] = _beam(arguments.beam)
+    if arguments.rest_frequency is not None:
+        given["rest_frequency"] = number_with_unit("--rest-frequency", arguments.rest_frequency, "MHz")
+    return HISACube.read(arguments.cube if path is None else path, **given)
+
+
+def _beam(text):
+    import astropy.units as u
+    from radio_beam import Beam
+
+    from hisatools.parameters import check_quantity
+
+    return Beam(check_quantity("--beam", number_with_unit("--beam", text, "arcsec"), u.arcsec))
+
+
+def extractor_of(arguments):
+    """The extractor that the arguments describe."""
+    from hisatools import HISAExtractor, SpatialSearcher, SpectralSearcher, UnabsorbedEstimator
+
+    strategy = arguments.unabsorbed
+    sets = parameter_sets(arguments.preset, parameter_changes(arguments), unabsorbed=strategy)
+    inputs = strategy_inputs(arguments, [strategy])[strategy]
+    clean, convolution = arguments.clean, arguments.convolution
+    return HISAExtractor(
+        spectral=SpectralSearcher(sets["spectral"], clean=clean),
+        spatial=SpatialSearcher(sets["spatial"], clean=clean, convolution=convolution),
+        unabsorbed=UnabsorbedEstimator(strategy, sets[strategy], **inputs),
+        parameters=sets["extraction"],
+        n_passes=arguments.passes,
+    )
+
+
+def workers_of(arguments):
+    """Number of threads, by default one a processor."""
+    from hisatools.parameters import check_number
+
+    if arguments.workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return check_number("workers", arguments.workers, integer=True)
+
+
+def progress_of(arguments):
+    """Whether progress bars are shown."""
+    return arguments.progress or (sys.stderr.isatty() and not arguments.quiet)
+
+
+def voice_of(arguments):
+    """What prints lines, or does not where --quiet is given."""
+    return (lambda *lines: None) if arguments.quiet else partial(print, sep="\n", flush=True)
+
+
+def strategy_inputs(arguments, names):
+    """What else strategies for the unabsorbed emission are given.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    names : sequence of str
+        The strategies in use.
+
+    Returns
+    -------
+    dict
+        Name of each strategy to its inputs by keyword.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is given that none of the strategies takes.
+    InputError
+        If a cube cannot be read.
+    """
+    from inspect import signature
+
+    from hisatools.errors import ParameterError
+    from hisatools.strategies import load
+
+    taken = {name: signature(load("unabsorbed", name)).parameters for name in names}
+    inputs = {name: {} for name in names}
+    for argument in STRATEGY_INPUTS:
+        given = getattr(arguments, argument, None)
+        if given is None:
+            continue
+        users = [name for name in names if argument in taken[name]]
+        if not users:
+            raise ParameterError(
+                f"--{argument.replace('_', '-')} is for a strategy that takes it, and {', '.join(names)} "
+                "does not; name the strategy, or leave the option out"
+            )
+        value = given if argument == "off_regions" else _read_input(given)
+        for name in users:
+            inputs[name][argument] = value
+    return inputs
+
+
+def _read_input(path):
+    from hisatools.cube import HISACube
+
+    return HISACube.read(path)

@@ -1,0 +1,143 @@
+"""NoiseResult: a map or a cube of sigma with where it came from, kept as FITS."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.wcs import WCS
+
+from hisatools.errors import InputError
+from hisatools.io.writing import image_header, write_image, writing_file
+
+__all__ = ["NoiseResult"]
+
+PARAMETER_CARD, NOTE_CARD = "NPAR", "NINF"
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseResult:
+    """The noise of a cube.
+
+    Parameters
+    ----------
+    sigma : `~astropy.units.Quantity`, shape (n_y, n_x) or (n_v, n_y, n_x), K
+        Standard deviation of the noise of a sight line or of a voxel; NaN where the cube is blank, or
+        where nothing can be said.
+    strategy : str
+        Name of the strategy that measured it.
+    wcs : `~astropy.wcs.WCS`
+        Of the same axes.
+    meta : dict
+        ``"parameters"``, ``"citation"``, ``"rounds"`` of an automatic mask, and what the strategy found.
+
+    Examples
+    --------
+    >>> from hisatools.noise import NoiseEstimator, NoiseResult
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50), seed=101)
+    >>> noise = NoiseEstimator("mad-difference").estimate(model.cube)
+    >>> noise.write("noise.fits")
+    >>> again = NoiseResult.read("noise.fits")
+    >>> again.strategy, again.sigma.shape, str(again.sigma.unit)
+    ('mad-difference', (40, 40), 'K')
+    """
+
+    sigma: u.Quantity
+    strategy: str
+    wcs: WCS
+    meta: dict = field(default_factory=dict)
+
+    def at(self, index, shape):
+        """The noise of some voxels.
+
+        Parameters
+        ----------
+        index : array_like of int, shape (n,)
+            Places in the flattened cube.
+        shape : tuple of int
+            (n_v, n_y, n_x) of the cube.
+
+        Returns
+        -------
+        `~numpy.ndarray` of float64, shape (n,)
+            sigma in K; NaN where it is not known.
+
+        Raises
+        ------
+        InputError
+            If this noise is not that of a cube of this shape.
+        """
+        if self.sigma.shape != tuple(shape)[-self.sigma.ndim :] or len(shape) != 3:
+            raise InputError(
+                f"noise of shape {self.sigma.shape} does not fit a cube of shape {tuple(shape)}; "
+                "give the noise that was measured on this cube"
+            )
+        return self.sigma.value.reshape(-1)[np.asarray(index) % self.sigma.size].astype(float)
+
+    def write(self, path, *, overwrite=False):
+        """Write a FITS image, whole or not at all.
+
+        STRATEGY names the strategy, NPARnn hold its parameters and NINFnn what it found, each as
+        ``name=value``; HISTORY has the rounds of an automatic mask.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Whether a file of that name may be replaced.
+
+        Raises
+        ------
+        OutputError
+            If the file exists or cannot be written.
+        """
+        header = image_header(self.wcs, unit=u.K, history=self.meta.get("rounds", ()))
+        header["BTYPE"] = "noise", "standard deviation"
+        header["STRATEGY"] = self.strategy, "how the noise was measured"
+        _add_cards(header, PARAMETER_CARD, self.meta.get("parameters", {}))
+        notes = {name: value for name, value in self.meta.items() if isinstance(value, str | int | float)}
+        _add_cards(header, NOTE_CARD, notes)
+        with writing_file(path, overwrite=overwrite) as part:
+            write_image(part, self.sigma.astype(np.float32), header)
+
+    @classmethod
+    def read(cls, path):
+        """Read what `write` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        NoiseResult
+            Parameters and findings in ``meta`` are texts.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read or holds no noise.
+        """
+        from hisatools.io.files import opened
+
+        with opened(Path(path)) as hdus:
+            header, values = hdus[0].header, hdus[0].data
+        if "STRATEGY" not in header or values is None or values.ndim not in (2, 3):
+            raise InputError(f"{path}: holds no noise that hisatools wrote (no STRATEGY); give such a file")
+        meta = _cards(header, NOTE_CARD)
+        meta["parameters"] = _cards(header, PARAMETER_CARD)
+        if "HISTORY" in header:
+            meta["rounds"] = [str(line) for line in header["HISTORY"]]
+        sigma = values.astype(np.float32) << u.Unit(header["BUNIT"])
+        return cls(sigma, header["STRATEGY"], WCS(header), meta)
+
+
+def _add_cards(header, card, values):
+    for number, (name, value) in enumerate(values.items(), start=1):
+        header[f"{card}{number:02d}"] = f"{name}={value}"
+
+
+def _cards(header, card):
+    texts = [header[name] for name in header if name.startswith(card)]
+    return dict(text.split("=", 1) for text in texts)

@@ -1,0 +1,160 @@
+"""A single-dish cube on the grid of a cube with higher resolution."""
+
+import astropy.units as u
+import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
+
+from hisatools.errors import InputError
+
+# A pixel or channel whose centre is this far beyond the outermost centre still counts as covered.
+MARGIN = 0.5
+# A corner of a smaller weight takes no part in the interpolation.
+LEAST_WEIGHT = 1e-6
+
+
+class LowResolution:
+    """Brightness of a single-dish cube at the pixels and channels of another cube.
+
+    Interpolation is linear between pixels on the sky, and linear in velocity.
+
+    Parameters
+    ----------
+    low : `~hisatools.HISACube`
+        The single-dish cube, with its beam.
+    cube : `~hisatools.HISACube`
+        Whose grid it is put on.
+    index : `~numpy.ndarray` of int64, shape (n,), n > 0
+        Places in the flattened ``cube`` where it is wanted.
+    noise : `~astropy.units.Quantity`, temperature
+        Rms of the noise; 0 has it measured.
+
+    Raises
+    ------
+    InputError
+        If a place is not covered, or the beam, the frame of the velocities or the position is not known.
+
+    Attributes
+    ----------
+    scale_pix : float
+        sigma of its beam, in pixels of ``cube``.
+    noise_kelvin : float
+    """
+
+    def __init__(self, low, cube, index, noise):
+        if low.beam is None:
+            raise InputError(
+                "low_resolution: the beam of the single-dish cube is not known; read it with "
+                "HISACube.read(path, beam=Beam(9.4 * u.arcmin))"
+            )
+        fwhm = np.sqrt(low.beam.major * low.beam.minor)
+        self.scale_pix = float((fwhm / cube.pixel_scale).to_value("") * gaussian_fwhm_to_sigma)
+        self.noise_kelvin = noise.to_value(u.K) or second_difference_rms(low.kelvin)
+        self._kelvin = low.kelvin
+        n_y, n_x = cube.shape[1:]
+        self._n_x = n_x
+        channel, sky = np.divmod(index, n_y * n_x)
+        self._channels = _channel_positions(low, cube, np.unique(channel))
+        self._sky = np.unique(sky)
+        self._corners = _corners(*_sky_positions(low, cube, np.divmod(self._sky, n_x)), low.shape[1:])
+
+    def at(self, channel, pixels):
+        """Brightness at pixels of a channel of the other cube.
+
+        Parameters
+        ----------
+        channel : int
+            One that ``index`` has a place in.
+        pixels : tuple of `~numpy.ndarray` of int
+            (y, x), among those of ``index``.
+
+        Returns
+        -------
+        `~numpy.ndarray`, shape of y
+            K; NaN where the single-dish cube is blank.
+        """
+        position = self._channels[channel]
+        lower = int(position)
+        share = position - lower
+        values = self._interpolated(lower)
+        if share > LEAST_WEIGHT:
+            values = (1 - share) * values + share * self._interpolated(lower + 1)
+        return values[np.searchsorted(self._sky, pixels[0] * self._n_x + pixels[1])]
+
+    def _interpolated(self, channel):
+        total = np.zeros(self._sky.size)
+        for y, x, weight in self._corners:
+            total += np.where(weight > LEAST_WEIGHT, weight * self._kelvin[channel, y, x], 0)
+        return total
+
+
+def second_difference_rms(kelvin):
+    """Rms of the noise from second differences between channels, robust; 0 if there are fewer than three.
+
+    Parameters
+    ----------
+    kelvin : `~numpy.ndarray`, shape (n_v, n_y, n_x)
+        NaN is left out.
+
+    Returns
+    -------
+    float
+        Right for noise that is independent between channels; too small where it is not.
+    """
+    second = kelvin[2:] - 2 * kelvin[1:-1] + kelvin[:-2]
+    second = second[np.isfinite(second)]
+    return float(1.4826 * np.median(np.abs(second)) / np.sqrt(6)) if second.size else 0.0
+
+
+def _channel_positions(low, cube, channels):
+    """Places of the wanted channels on the velocity axis of the single-dish cube: a dictionary."""
+    frames = {one.wcs.wcs.specsys for one in (low, cube)} - {""}
+    if len(frames) > 1:
+        raise InputError(
+            f"low_resolution: its velocities are {low.wcs.wcs.specsys}, those of the cube "
+            f"{cube.wcs.wcs.specsys}; convert one of them"
+        )
+    own, wanted = low.velocity.value, cube.velocity.value[channels]
+    step = low.channel_width.value * (-1 if own[-1] < own[0] else 1)
+    position = (wanted - own[0]) / step
+    missing = (position < -MARGIN) | (position > own.size - 1 + MARGIN)
+    if missing.any():
+        raise InputError(
+            f"low_resolution: covers {own.min():.2f} to {own.max():.2f} km/s, but there is absorption at "
+            f"{wanted[missing].min():.2f} to {wanted[missing].max():.2f} km/s beyond; take a cube that "
+            "covers it, or leave these channels out of the mask"
+        )
+    return dict(zip(channels.tolist(), np.clip(position, 0, own.size - 1).tolist(), strict=True))
+
+
+def _sky_positions(low, cube, pixels):
+    """Pixels (y, x) of the single-dish cube at pixels (y, x) of the cube."""
+    if cube.meta.get("position") == "not known":
+        raise InputError(
+            "low_resolution: the position of the spectrum is not known; "
+            "give HISACube.from_spectrum(..., position=SkyCoord(...))"
+        )
+    where = cube.wcs.celestial.pixel_to_world(pixels[1], pixels[0])
+    x, y = low.wcs.celestial.world_to_pixel(where)
+    inside = [
+        (place >= -MARGIN) & (place <= size - 1 + MARGIN)
+        for place, size in zip((y, x), low.shape[1:], strict=True)
+    ]
+    missing = ~(inside[0] & inside[1])
+    if missing.any():
+        first = where[missing][0].to_string(precision=3)
+        raise InputError(
+            f"low_resolution: does not cover {np.count_nonzero(missing)} of the {missing.size} pixels that "
+            f"have absorption, the first at {first} deg; take a cube that covers them"
+        )
+    return y, x
+
+
+def _corners(y, x, shape):
+    """The four pixels about each position and their weights in linear interpolation."""
+    nodes = []
+    for place, size in zip((y, x), shape, strict=True):
+        place = np.clip(place, 0, size - 1)
+        lower = np.minimum(place.astype(int), max(size - 2, 0))
+        upper = np.minimum(lower + 1, size - 1)
+        nodes.append(((lower, 1 - (place - lower)), (upper, place - lower)))
+    return [(iy, ix, wy * wx) for iy, wy in nodes[0] for ix, wx in nodes[1]]

@@ -1,0 +1,192 @@
+"""Variance of the weighted mean over a shell, in machine code; see `hisatools.unabsorbed.uncertainty`."""
+
+import numpy as np
+from numba import njit
+
+from hisatools.unabsorbed.shell_sums import LEAST_WEIGHT, falls, gather_feature, sigma_pix
+
+# The structure that the mean misses is smooth: this many voxels stand for a shell.
+MOST_SOURCES = 128
+# Weights below this part of the largest do not matter.
+LEAST_SHARE = 1e-3
+# Correlations beyond this many scales of the noise do not matter.
+REACH_SCALES = 3.0
+
+
+@njit(cache=True, nogil=True)
+def shell_variances(
+    kelvin,
+    labels,
+    features,
+    boxes,
+    fwhm_limits,
+    direct_cost,
+    noise_scales,
+    structure,
+    index,
+    share,
+    missed,
+):
+    """Write the variance of T_U into ``share`` and ``missed``.
+
+    Parameters
+    ----------
+    kelvin, labels, features, boxes, fwhm_limits, direct_cost, index
+        As for `hisatools.unabsorbed.shell_sums.sum_small_features`.
+    noise_scales : array, shape (2,)
+        Scales of the noise's correlation in channels and pixels.
+    structure : array, shape (k, 3)
+        Gaussian covariances of the emission, as in `~hisatools.unabsorbed.uncertainty.ErrorModel`.
+    share : array, shape (m,)
+        Variance of the noise of T_U over that of one voxel; infinite without a shell.
+    missed : array, shape (m,)
+        Variance of the structure that T_U misses, K^2.
+
+    Returns
+    -------
+    array of bool, shape (n,)
+        True for features whose ``share`` is left out, since the matrix form is cheaper.
+    """
+    large = np.zeros(len(features), np.bool_)
+    for i in range(len(features)):
+        body, places, shell, _, runs = gather_feature(kelvin, labels, features[i], boxes[i], index)
+        if len(shell) == 0:
+            share[places] = np.inf
+            continue
+        sigma = sigma_pix(runs, fwhm_limits)
+        shape = boxes[i, :, 1] - boxes[i, :, 0]
+        along = falls(shape[0], sigma[0]), falls(shape[1], sigma[1]), falls(shape[2], sigma[2])
+        _missed_structure(body, places, shell, along, sigma, structure, missed)
+        if direct_cost * len(body) * len(shell) > 2.0 * shape.prod() * shape.sum():
+            large[i] = True
+            continue
+        neighbours = correlated_neighbours(shell, shape, sigma, noise_scales)
+        for j in range(len(body)):
+            share[places[j]] = _noise_share(body[j], shell, along, sigma, neighbours)
+    return large
+
+
+@njit(cache=True, nogil=True)
+def correlated_neighbours(shell, shape, sigma, noise_scales):
+    """How many voxels of a shell share the noise of each: sum w_i w_j rho_ij is sum w_i^2 of these.
+
+    Exactly so would be sum_j rho_ij w_j / w_i. Between Gaussian weights of scale s and a correlation of
+    scale r, the double integral along an axis is that of w^2 times the integral of rho, divided by
+    sqrt(1 + r^2 / 2 s^2); two of the three axes lie in the shell.
+    """
+    n_v, n_y, n_x = shape
+    wider = 1.0
+    for axis in range(3):
+        wider *= 1 + 0.5 * (noise_scales[min(axis, 1)] / sigma[axis]) ** 2
+    fewer = wider ** (-1 / 3)
+    in_shell = np.zeros((n_v, n_y, n_x), np.uint8)
+    for j in range(len(shell)):
+        in_shell[shell[j, 0], shell[j, 1], shell[j, 2]] = 1
+    along_v, along_sky = _correlation(noise_scales[0]), _correlation(noise_scales[1])
+    reach_v, reach = len(along_v) - 1, len(along_sky) - 1
+    neighbours = np.zeros(len(shell))
+    for j in range(len(shell)):
+        v, y, x = shell[j]
+        for k in range(max(v - reach_v, 0), min(v + reach_v + 1, n_v)):
+            for row in range(max(y - reach, 0), min(y + reach + 1, n_y)):
+                fall = along_v[abs(k - v)] * along_sky[abs(row - y)]
+                for column in range(max(x - reach, 0), min(x + reach + 1, n_x)):
+                    if in_shell[k, row, column]:
+                        neighbours[j] += fall * along_sky[abs(column - x)]
+    return np.maximum(neighbours * fewer, 1.0)
+
+
+@njit(cache=True, nogil=True)
+def _correlation(scale):
+    """The noise's correlation at each distance along an axis."""
+    if scale <= 0:
+        return np.ones(1)
+    return falls(int(REACH_SCALES * scale) + 1, scale)
+
+
+@njit(cache=True, nogil=True)
+def _noise_share(voxel, shell, along, sigma, neighbours):
+    """Variance of the weighted mean over that of one voxel."""
+    total = 0.0
+    squares = 0.0
+    for j in range(len(shell)):
+        weight = along[0][abs(voxel[0] - shell[j, 0])] * along[1][abs(voxel[1] - shell[j, 1])]
+        weight *= along[2][abs(voxel[2] - shell[j, 2])]
+        total += weight
+        squares += weight**2 * neighbours[j]
+    if squares < LEAST_WEIGHT:
+        return distant_share(voxel, shell, sigma, neighbours)
+    return min(squares / total**2, 1.0)
+
+
+@njit(cache=True, nogil=True)
+def distant_share(voxel, shell, sigma, neighbours):
+    """The same where all weights are below the least float: relative to the largest of them."""
+    weights = _relative_weights(voxel, shell, sigma)
+    return min(np.sum(weights**2 * neighbours) / np.sum(weights) ** 2, 1.0)
+
+
+@njit(cache=True, nogil=True)
+def _relative_weights(voxel, shell, sigma):
+    exponent = np.zeros(len(shell))
+    for j in range(len(shell)):
+        for axis in range(3):
+            exponent[j] -= 0.5 * ((shell[j, axis] - voxel[axis]) / sigma[axis]) ** 2
+    return np.exp(exponent - exponent.max())
+
+
+@njit(cache=True, nogil=True)
+def _missed_structure(body, places, shell, along, sigma, structure, missed):
+    """Kriging variance of the mean over some of the shell's voxels, at each voxel of the body."""
+    if len(structure) == 0:
+        return
+    sources = shell[:: (len(shell) - 1) // MOST_SOURCES + 1]
+    n = len(sources)
+    between = np.empty((n, n))
+    for j in range(n):
+        for k in range(j, n):
+            between[j, k] = between[k, j] = _unlike(sources[j], sources[k], structure)
+    chosen, weights = np.empty(n, np.int64), np.empty(n)
+    for i in range(len(body)):
+        voxel = body[i]
+        n_chosen = _choose(voxel, sources, along, sigma, chosen, weights)
+        first, second = 0.0, 0.0
+        for j in range(n_chosen):
+            first += weights[j] * _unlike(voxel, sources[chosen[j]], structure)
+            row = between[chosen[j]]
+            inner = 0.0
+            for k in range(j):
+                inner += weights[k] * row[chosen[k]]
+            second += 2.0 * weights[j] * inner
+        missed[places[i]] = max(2.0 * first - second, 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _choose(voxel, sources, along, sigma, chosen, weights):
+    """Write the sources that matter to a voxel and their weights, of sum 1; returns their number."""
+    found = np.empty(len(sources))
+    for j in range(len(sources)):
+        found[j] = along[0][abs(voxel[0] - sources[j, 0])] * along[1][abs(voxel[1] - sources[j, 1])]
+        found[j] *= along[2][abs(voxel[2] - sources[j, 2])]
+    if found.max() < LEAST_WEIGHT:
+        found = _relative_weights(voxel, sources, sigma)
+    least = LEAST_SHARE * found.max()
+    n, total = 0, 0.0
+    for j in range(len(sources)):
+        if found[j] >= least:
+            chosen[n], weights[n] = j, found[j]
+            total += found[j]
+            n += 1
+    weights[:n] /= total
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _unlike(one, other, structure):
+    """Half the mean squared difference of the emission at two voxels, C(0) - C, K^2."""
+    total = 0.0
+    for k in range(len(structure)):
+        squared = ((one[0] - other[0]) / structure[k, 1]) ** 2
+        squared += ((one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2) / structure[k, 2] ** 2
+        total -= structure[k, 0] * np.expm1(-0.5 * squared)
+    return total

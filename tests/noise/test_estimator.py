@@ -1,0 +1,126 @@
+"""The user's call: names, masks, files, and several cubes at once."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from numpy.testing import assert_array_equal
+
+from hisatools.errors import InputError, OutputError, ParameterError
+from hisatools.io.writing import write_image
+from hisatools.noise import (
+    MeshParameters,
+    NoiseEstimator,
+    NoiseResult,
+    ThirdsParameters,
+    estimate_many,
+)
+
+
+@pytest.fixture
+def cube(make_cube):
+    return make_cube(np.random.default_rng(8).normal(20, 3, (40, 30, 36)))
+
+
+@pytest.mark.parametrize("name", ["thirds", "mesh"])
+def test_file_gives_back_what_was_written(name, cube, tmp_path):
+    result = NoiseEstimator(name).estimate(cube, mask="automatic")
+    path = tmp_path / "noise.fits"
+    result.write(path)
+    again = NoiseResult.read(path)
+    assert_array_equal(again.sigma, result.sigma)
+    assert again.sigma.unit == u.K
+    assert again.strategy == name
+    assert again.meta["parameters"]["clip"] == "3.0"
+    assert again.meta["rounds"] == result.meta["rounds"]
+    assert again.wcs.naxis == result.sigma.ndim
+    header = fits.getheader(path)
+    assert (header["BUNIT"], header["STRATEGY"]) == ("K", name)
+    assert header["CTYPE1"] == "GLON-CAR"
+
+
+def test_file_is_not_replaced_unasked_and_nothing_is_left_behind(cube, tmp_path):
+    result = NoiseEstimator("thirds").estimate(cube)
+    path = tmp_path / "noise.fits"
+    result.write(path)
+    with pytest.raises(OutputError, match="exists"):
+        result.write(path)
+    result.write(path, overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["noise.fits"]
+
+
+def test_file_without_noise_is_refused(cube, tmp_path):
+    write_image(tmp_path / "cube.fits", cube.data, cube.header)
+    with pytest.raises(InputError, match="STRATEGY"):
+        NoiseResult.read(tmp_path / "cube.fits")
+    with pytest.raises(InputError, match=r"none\.fits"):
+        NoiseResult.read(tmp_path / "none.fits")
+
+
+def test_noise_of_thirds_and_mesh_at_places_of_the_cube(cube):
+    index = np.array([0, 5, 30 * 36, 12345])
+    flat = NoiseEstimator("thirds").estimate(cube)
+    assert_array_equal(flat.at(index, cube.shape), flat.sigma.value.ravel()[index % (30 * 36)].astype(float))
+    full = NoiseEstimator("mesh").estimate(cube)
+    assert_array_equal(full.at(index, cube.shape), full.sigma.value.ravel()[index])
+    with pytest.raises(InputError, match="does not fit"):
+        full.at(index, (41, 30, 36))
+
+
+def test_parameters_and_citation_are_kept(cube):
+    result = NoiseEstimator("thirds", ThirdsParameters(smoothing=4 * u.arcmin)).estimate(cube)
+    assert result.meta["parameters"] == {"smoothing": "4.0 arcmin", "smoothing_beams": 6.0, "clip": 3.0}
+    assert "Gibson" in result.meta["citation"]
+
+
+def test_unknown_names_and_inputs_say_what_is_known():
+    with pytest.raises(ParameterError, match="mad-difference"):
+        NoiseEstimator("median")
+    with pytest.raises(ParameterError, match="weights"):
+        NoiseEstimator("thirds", weights=np.ones((3, 3)))
+    with pytest.raises(ParameterError, match="ThirdsParameters"):
+        NoiseEstimator("thirds", MeshParameters())
+
+
+@pytest.mark.parametrize("mask", [np.zeros((3, 3), bool), np.zeros((30, 36)), np.zeros((1, 30, 36), bool)])
+def test_mask_that_does_not_fit_is_refused(mask, cube):
+    with pytest.raises(InputError, match="does not fit"):
+        NoiseEstimator("thirds").estimate(cube, mask=mask)
+
+
+def test_mask_of_an_unknown_name_is_refused(cube):
+    with pytest.raises(ParameterError, match="automatic"):
+        NoiseEstimator("thirds").estimate(cube, mask="auto")
+
+
+def test_several_cubes_and_files_give_what_each_gives_alone(cube, make_cube, tmp_path, capsys):
+    other = make_cube(np.random.default_rng(9).normal(20, 6, (40, 30, 30)))
+    write_image(tmp_path / "cube.fits", cube.data, cube.header)
+    estimator = NoiseEstimator("thirds")
+    results = estimate_many([tmp_path / "cube.fits", other], estimator, workers=2, progress=True)
+    assert_array_equal(results[0].sigma, estimator.estimate(cube).sigma)
+    assert_array_equal(results[1].sigma, estimator.estimate(other).sigma)
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_masks_of_several_cubes_go_with_their_cubes(cube):
+    mask = np.zeros((30, 36), bool)
+    mask[:, :10] = True
+    estimator = NoiseEstimator("thirds")
+    free, masked = estimate_many([cube, cube], estimator, masks=[None, mask])
+    assert_array_equal(masked.sigma, estimator.estimate(cube, mask=mask).sigma)
+    assert (free.sigma != masked.sigma).any()
+    with pytest.raises(InputError, match="1 masks for 2"):
+        estimate_many([cube, cube], estimator, masks=[mask])
+
+
+def test_array_alone_from_a_strategy_of_a_stranger_is_enough(cube):
+    class Constant:
+        parameters = None
+
+        def estimate(self, cube, mask, workers, progress):
+            return np.full(cube.shape[1:], 2.5)
+
+    estimator = NoiseEstimator("thirds")
+    estimator.measurer = Constant()
+    assert (estimator.estimate(cube).sigma == 2.5 * u.K).all()
