@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from radio_beam import Beam
 from scipy import ndimage
 
-from hisatools.catalog import build_catalog, feature_names
+from hisatools.catalog import VoxelErrors, build_catalog, feature_names
 from hisatools.features import angular_widths, velocity_widths
 
 KMS = u.km / u.s
@@ -340,3 +340,31 @@ def test_one_sight_line_has_no_angular_width():
     (row,) = measure(spectrum_feature([10, 20, 10])[:, 1:2, 1:2])
     assert np.isnan(row["angular_width_max"]) and np.isnan(row["angular_width_mean"])
     assert_allclose(row["velocity_width_mean"].to_value(KMS), 2 * STEP)
+
+
+# --- uncertainties ----------------------------------------------------------------------------
+
+
+def test_errors_of_peak_and_integral_by_hand():
+    delta_t = spectrum_feature([10, 30, 20])
+    errors = VoxelErrors(np.array([3.0, 3, 3]), np.array([1.0, 4, 2]), correlated_voxels=2)
+    row = measure(delta_t, errors=errors)[0]
+    assert row["delta_t_peak_error"].value == pytest.approx(5)
+    # Noise: three voxels, alike in pairs; T_U: all off together.
+    total = np.sqrt(3 * 9 * 2 + (1 + 4 + 2) ** 2) * STEP
+    assert row["absorption_integral_error"].value == pytest.approx(total)
+    in_sr, along_line = (
+        (row[f"{name}_error"] / row[name]).value for name in ("absorption_sr", "absorption_integral")
+    )
+    assert in_sr == pytest.approx(along_line)
+
+
+def test_noise_is_not_alike_over_more_voxels_than_there_are():
+    delta_t = spectrum_feature([10, 30, 20])
+    errors = VoxelErrors(np.full(3, 2.0), np.zeros(3), correlated_voxels=50)
+    assert measure(delta_t, errors=errors)["absorption_integral_error"][0].value == pytest.approx(6 * STEP)
+
+
+def test_errors_that_are_not_known_are_nan():
+    catalog = measure(spectrum_feature([10]))
+    assert all(np.isnan(catalog[name][0]) for name in catalog.colnames if name.endswith("_error"))

@@ -140,6 +140,15 @@ def test_absorption_is_negative_and_adds_up(result, cube):
     np.testing.assert_allclose(result.t_on.value, cube.kelvin, rtol=3e-7)
 
 
+def test_uncertainty_holds_that_of_noise_and_of_t_unabsorbed(result):
+    assert np.isfinite(result.sigma_delta_kelvin).all()
+    assert (result.sigma_unabsorbed_kelvin > 0).all()
+    noise = np.sqrt(result.sigma_delta_kelvin**2 - result.sigma_unabsorbed_kelvin**2)
+    # The noise is measured where the absorption is, and comes out on the safe side.
+    assert 0.9 * NOISE_KELVIN < np.median(noise) < 1.5 * NOISE_KELVIN
+    assert (result.catalog["delta_t_peak_error"].value > 0.8 * NOISE_KELVIN).all()
+
+
 def test_accepted_is_what_both_searches_found(result):
     needed = MaskBit.SPECTRAL | MaskBit.SPATIAL
     assert (result.flags[result.mask] == needed | MaskBit.ACCEPTED).all()

@@ -93,6 +93,53 @@ def test_reading_gives_back_what_was_written(case, no_picture, tmp_path):
         assert_array_equal(back.catalog[name], result.catalog[name])
 
 
+def with_sigmas():
+    result = make_result()
+    sigma = np.linspace(1, 3, result.n_accepted, dtype=np.float32)
+    return replace(result, sigma_unabsorbed_kelvin=sigma, sigma_delta_kelvin=2 * sigma)
+
+
+def test_uncertainties_are_written_and_read_back(no_picture, tmp_path):
+    result = with_sigmas()
+    back = HISAResult.read(result.write(tmp_path / "out"))
+    assert {"sigma_delta_t.fits", "sigma_t_unabsorbed.fits"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    for name in ("sigma_unabsorbed_kelvin", "sigma_delta_kelvin", "sigma_delta_t", "sigma_t_unabsorbed"):
+        assert_array_equal(getattr(back, name), getattr(result, name))
+
+
+def test_an_older_folder_without_uncertainties_can_be_read(written):
+    result = HISAResult.read(written)
+    assert result.sigma_delta_t is None and result.sigma_t_unabsorbed is None
+    with pytest.raises(
+        ParameterError, match=r"unknown cube 'sigma_delta_t'; known: delta_t, t_unabsorbed, t_on$"
+    ):
+        result.plane_kelvin("sigma_delta_t", 0)
+
+
+def test_uncertainties_of_an_older_result_are_taken_away(no_picture, tmp_path):
+    with_sigmas().write(tmp_path / "out")
+    make_result().write(tmp_path / "out", overwrite=True)
+    assert not list((tmp_path / "out").glob("sigma_*"))
+
+
+def test_uncertainty_is_zero_outside_absorption_and_nan_where_blank():
+    result = with_sigmas()
+    cube = result.sigma_delta_t.value
+    assert_array_equal(np.isnan(cube), np.isnan(result.t_on.value))
+    assert_array_equal(cube[result.mask], result.sigma_delta_kelvin)
+    assert (cube[~result.mask & ~np.isnan(cube)] == 0).all()
+    assert result.spectral_cube("sigma_t_unabsorbed").unit == u.K
+
+
+def test_one_uncertainty_for_each_accepted_voxel():
+    with pytest.raises(
+        InputError, match=r"sigma_delta_kelvin has the shape \(2,\), and flags accept 5 voxels"
+    ):
+        replace(make_result(), sigma_delta_kelvin=np.ones(2, np.float32))
+
+
 def test_folder_holds_the_files_of_the_contract(written):
     assert {path.name for path in written.iterdir()} == set(RESULT_FILES)
     assert json.loads((written / "provenance.json").read_text())["input"]["object"] == "MA1"

@@ -126,7 +126,7 @@ class _Variance:
         """The noise as sums of Gaussians spread over the box: the square of one is a narrower one."""
         body, places, shell, _, runs = gather_feature(self.kelvin, self.labels, label, box, self.index)
         sigma, shape = sigma_pix(runs, self.limits), box[:, 1] - box[:, 0]
-        neighbours = correlated_neighbours(shell, shape, sigma, self.noise_scales)
+        neighbours = correlated_neighbours(shell, tuple(shape), sigma, self.noise_scales)
         total = _spread(body, shell, np.ones(len(shell)), _all_weights(shape, sigma))
         squares = _spread(body, shell, neighbours, _all_weights(shape, sigma / np.sqrt(2)))
         far = squares < LEAST_WEIGHT

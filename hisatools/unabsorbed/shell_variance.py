@@ -51,18 +51,19 @@ def shell_variances(
     for i in range(len(features)):
         body, places, shell, _, runs = gather_feature(kelvin, labels, features[i], boxes[i], index)
         if len(shell) == 0:
-            share[places] = np.inf
+            for j in range(len(places)):
+                share[places[j]] = np.inf
             continue
         sigma = sigma_pix(runs, fwhm_limits)
-        shape = boxes[i, :, 1] - boxes[i, :, 0]
-        along = falls(shape[0], sigma[0]), falls(shape[1], sigma[1]), falls(shape[2], sigma[2])
-        _missed_structure(body, places, shell, along, sigma, structure, missed)
-        if direct_cost * len(body) * len(shell) > 2.0 * shape.prod() * shape.sum():
+        _missed_structure(body, places, shell, sigma, structure, missed)
+        n_v, n_y, n_x = boxes[i, :, 1] - boxes[i, :, 0]
+        if direct_cost * len(body) * len(shell) > 2.0 * n_v * n_y * n_x * (n_v + n_y + n_x):
             large[i] = True
             continue
-        neighbours = correlated_neighbours(shell, shape, sigma, noise_scales)
+        neighbours = correlated_neighbours(shell, (n_v, n_y, n_x), sigma, noise_scales)
+        along_v, along_y, along_x = falls(n_v, sigma[0]), falls(n_y, sigma[1]), falls(n_x, sigma[2])
         for j in range(len(body)):
-            share[places[j]] = _noise_share(body[j], shell, along, sigma, neighbours)
+            share[places[j]] = _noise_share(body[j], shell, along_v, along_y, along_x, sigma, neighbours)
     return large
 
 
@@ -93,7 +94,8 @@ def correlated_neighbours(shell, shape, sigma, noise_scales):
                 for column in range(max(x - reach, 0), min(x + reach + 1, n_x)):
                     if in_shell[k, row, column]:
                         neighbours[j] += fall * along_sky[abs(column - x)]
-    return np.maximum(neighbours * fewer, 1.0)
+        neighbours[j] = max(neighbours[j] * fewer, 1.0)
+    return neighbours
 
 
 @njit(cache=True, nogil=True)
@@ -105,13 +107,13 @@ def _correlation(scale):
 
 
 @njit(cache=True, nogil=True)
-def _noise_share(voxel, shell, along, sigma, neighbours):
+def _noise_share(voxel, shell, along_v, along_y, along_x, sigma, neighbours):
     """Variance of the weighted mean over that of one voxel."""
     total = 0.0
     squares = 0.0
     for j in range(len(shell)):
-        weight = along[0][abs(voxel[0] - shell[j, 0])] * along[1][abs(voxel[1] - shell[j, 1])]
-        weight *= along[2][abs(voxel[2] - shell[j, 2])]
+        weight = along_v[abs(voxel[0] - shell[j, 0])] * along_y[abs(voxel[1] - shell[j, 1])]
+        weight *= along_x[abs(voxel[2] - shell[j, 2])]
         total += weight
         squares += weight**2 * neighbours[j]
     if squares < LEAST_WEIGHT:
@@ -122,62 +124,66 @@ def _noise_share(voxel, shell, along, sigma, neighbours):
 @njit(cache=True, nogil=True)
 def distant_share(voxel, shell, sigma, neighbours):
     """The same where all weights are below the least float: relative to the largest of them."""
-    weights = _relative_weights(voxel, shell, sigma)
-    return min(np.sum(weights**2 * neighbours) / np.sum(weights) ** 2, 1.0)
-
-
-@njit(cache=True, nogil=True)
-def _relative_weights(voxel, shell, sigma):
-    exponent = np.zeros(len(shell))
+    weights = np.empty(len(shell))
+    _relative_weights(voxel, shell, 1, sigma, weights)
+    total = 0.0
+    squares = 0.0
     for j in range(len(shell)):
-        for axis in range(3):
-            exponent[j] -= 0.5 * ((shell[j, axis] - voxel[axis]) / sigma[axis]) ** 2
-    return np.exp(exponent - exponent.max())
+        total += weights[j]
+        squares += weights[j] ** 2 * neighbours[j]
+    return min(squares / total**2, 1.0)
 
 
 @njit(cache=True, nogil=True)
-def _missed_structure(body, places, shell, along, sigma, structure, missed):
+def _relative_weights(voxel, shell, step, sigma, weights):
+    """Write the weights of every ``step``-th voxel of a shell, of which the largest is 1."""
+    highest = -np.inf
+    for j in range(len(weights)):
+        exponent = 0.0
+        for axis in range(3):
+            exponent -= 0.5 * ((shell[j * step, axis] - voxel[axis]) / sigma[axis]) ** 2
+        weights[j] = exponent
+        highest = max(highest, exponent)
+    for j in range(len(weights)):
+        weights[j] = np.exp(weights[j] - highest)
+
+
+@njit(cache=True, nogil=True)
+def _missed_structure(body, places, shell, sigma, structure, missed):
     """Kriging variance of the mean over some of the shell's voxels, at each voxel of the body."""
     if len(structure) == 0:
         return
-    sources = shell[:: (len(shell) - 1) // MOST_SOURCES + 1]
-    n = len(sources)
+    step = (len(shell) - 1) // MOST_SOURCES + 1
+    n = (len(shell) - 1) // step + 1
     between = np.empty((n, n))
     for j in range(n):
         for k in range(j, n):
-            between[j, k] = between[k, j] = _unlike(sources[j], sources[k], structure)
+            between[j, k] = between[k, j] = _unlike(shell[j * step], shell[k * step], structure)
     chosen, weights = np.empty(n, np.int64), np.empty(n)
     for i in range(len(body)):
-        voxel = body[i]
-        n_chosen = _choose(voxel, sources, along, sigma, chosen, weights)
+        _relative_weights(body[i], shell, step, sigma, weights)
+        n_chosen = _keep_largest(weights, chosen)
         first, second = 0.0, 0.0
         for j in range(n_chosen):
-            first += weights[j] * _unlike(voxel, sources[chosen[j]], structure)
-            row = between[chosen[j]]
+            first += weights[j] * _unlike(body[i], shell[chosen[j] * step], structure)
             inner = 0.0
             for k in range(j):
-                inner += weights[k] * row[chosen[k]]
+                inner += weights[k] * between[chosen[j], chosen[k]]
             second += 2.0 * weights[j] * inner
         missed[places[i]] = max(2.0 * first - second, 0.0)
 
 
 @njit(cache=True, nogil=True)
-def _choose(voxel, sources, along, sigma, chosen, weights):
-    """Write the sources that matter to a voxel and their weights, of sum 1; returns their number."""
-    found = np.empty(len(sources))
-    for j in range(len(sources)):
-        found[j] = along[0][abs(voxel[0] - sources[j, 0])] * along[1][abs(voxel[1] - sources[j, 1])]
-        found[j] *= along[2][abs(voxel[2] - sources[j, 2])]
-    if found.max() < LEAST_WEIGHT:
-        found = _relative_weights(voxel, sources, sigma)
-    least = LEAST_SHARE * found.max()
+def _keep_largest(weights, chosen):
+    """Move the weights that matter to the front, make their sum 1, and note where they were."""
     n, total = 0, 0.0
-    for j in range(len(sources)):
-        if found[j] >= least:
-            chosen[n], weights[n] = j, found[j]
-            total += found[j]
+    for j in range(len(weights)):
+        if weights[j] >= LEAST_SHARE:
+            chosen[n], weights[n] = j, weights[j]
+            total += weights[n]
             n += 1
-    weights[:n] /= total
+    for j in range(n):
+        weights[j] /= total
     return n
 
 
