@@ -1,4 +1,4 @@
-"""Make the figure of the README by running the README's own lines.
+"""Make the figure of the README by running its own lines, and those of the pages on background and noise.
 
 Usage: python docs/make_figures.py
 """
@@ -36,5 +36,21 @@ def make_figures(target=DOCS / "_static"):
             os.chdir(start)
 
 
+def make_line_background(target=DOCS / "_static"):
+    """Counts with a line that hides under the mask, the fit, and the ranges of the tutorial."""
+    import astropy.units as u
+
+    from hisatools.line_background import LineBackground
+    from hisatools.line_background.simulated import LIMITS, START, power_law_and_lines, simulate_counts
+
+    counts = simulate_counts(seed=101, hidden=4000)
+    background = LineBackground(counts.counts, counts.edges).with_mask((1790, 1825) * u.keV)
+    fit = background.fit(power_law_and_lines, start=START, limits=LIMITS)
+    sides = [(1680, 1710), (1735, 1750), (1820, 1875), (1940, 1990)]
+    prediction = background.predict(fit, (1805, 1812) * u.keV, [side * u.keV for side in sides])
+    background.plot_spectrum(fit, prediction).figure.savefig(target / "line_background.png", dpi=100)
+
+
 if __name__ == "__main__":
     make_figures()
+    make_line_background()

@@ -255,7 +255,7 @@ def label_sky(ax, wcs, *, lon=True, lat=True):
 def draw_spectrum(ax, result, y, x):
     """T_ON, T_U and dT of a pixel, without the label of the velocity axis."""
     edges, order = velocity_bins(result)
-    t_on, t_unabsorbed, accepted = (values[order] for values in _sight_line(result, y, x))
+    t_on, t_unabsorbed, accepted, sigma = (values[order] for values in _sight_line(result, y, x))
     delta_t = t_on - t_unabsorbed
     ax.axhline(0, color="0.6", linewidth=0.8)
     for top, base in ((np.where(accepted, t_unabsorbed, t_on), t_on), (delta_t, np.zeros_like(t_on))):
@@ -264,6 +264,15 @@ def draw_spectrum(ax, result, y, x):
         )
     ax.stairs(t_on, edges, baseline=None, color="black", linewidth=1, label=r"$T_\mathrm{ON}$")
     if accepted.any():
+        # T_U with its 1-sigma uncertainty, where that is known.
+        ax.stairs(
+            t_unabsorbed + sigma,
+            edges,
+            baseline=t_unabsorbed - sigma,
+            fill=True,
+            color=UNABSORBED,
+            alpha=0.25,
+        )
         for values, color, name in (
             (t_unabsorbed, UNABSORBED, r"$T_\mathrm{U}$"),
             (delta_t, ACCEPTED, r"$\Delta T$"),
@@ -279,13 +288,15 @@ def draw_spectrum(ax, result, y, x):
 
 
 def _sight_line(result, y, x):
-    """T_ON and T_U of a pixel, K, and where it was accepted; each of shape (n_v,)."""
+    """T_ON and T_U of a pixel, K, where it was accepted, and T_U's uncertainty; each of shape (n_v,)."""
     accepted = flagged(result.flags[:, y, x], MaskBit.ACCEPTED)
     t_on = result.t_on[:, y, x].to_value(u.K)
-    t_unabsorbed = t_on.copy()
+    t_unabsorbed, sigma = t_on.copy(), np.zeros_like(t_on)
     for channel in np.flatnonzero(accepted):
         t_unabsorbed[channel] = result.plane_kelvin("t_unabsorbed", channel)[y, x]
-    return t_on, t_unabsorbed, accepted
+        if result.sigma_unabsorbed_kelvin is not None:
+            sigma[channel] = result.plane_kelvin("sigma_t_unabsorbed", channel)[y, x]
+    return t_on, t_unabsorbed, accepted, sigma
 
 
 def velocity_bins(result):

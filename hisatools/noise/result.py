@@ -101,6 +101,33 @@ class NoiseResult:
         with writing_file(path, overwrite=overwrite) as part:
             write_image(part, self.sigma.astype(np.float32), header)
 
+    def plot(self, channel=None, *, ax=None):
+        """Draw the noise on the sky.
+
+        Parameters
+        ----------
+        channel : int, optional
+            Of a cube of noise, from 0 in file order; by default the median over the channels is drawn.
+        ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        `~astropy.visualization.wcsaxes.WCSAxes`
+            Its ``figure`` can be shown and saved.
+        """
+        from hisatools.plotting import color_limits, draw_map, label_sky, new_figure
+
+        sigma = self.sigma.to_value(u.K)
+        if sigma.ndim == 3:
+            sigma = _median_of_channels(sigma) if channel is None else sigma[channel]
+        if ax is None:
+            ax = new_figure(6.4, 5.4).add_subplot(projection=self.wcs.celestial)
+        image = draw_map(ax, sigma, "sigma", color_limits("sigma", sigma))
+        ax.figure.colorbar(image, ax=ax, label=r"$\sigma$ (K)")
+        label_sky(ax, self.wcs)
+        return ax
+
     @classmethod
     def read(cls, path):
         """Read what `write` wrote.
@@ -131,6 +158,14 @@ class NoiseResult:
             meta["rounds"] = [str(line) for line in header["HISTORY"]]
         sigma = values.astype(np.float32) << u.Unit(header["BUNIT"])
         return cls(sigma, header["STRATEGY"], WCS(header), meta)
+
+
+def _median_of_channels(sigma_kelvin):
+    """Median over the channels of each sight line; NaN for one that is blank in all."""
+    median = np.full(sigma_kelvin.shape[1:], np.nan)
+    known = np.isfinite(sigma_kelvin).any(axis=0)
+    median[known] = np.nanmedian(sigma_kelvin[:, known], axis=0)
+    return median
 
 
 def _add_cards(header, card, values):

@@ -15,6 +15,7 @@ from hisatools.noise import (
     ThirdsParameters,
     estimate_many,
 )
+from hisatools.simulate import ModelParameters, simulate_cube
 
 
 @pytest.fixture
@@ -124,3 +125,15 @@ def test_array_alone_from_a_strategy_of_a_stranger_is_enough(cube):
     estimator = NoiseEstimator("thirds")
     estimator.measurer = Constant()
     assert (estimator.estimate(cube).sigma == 2.5 * u.K).all()
+
+
+@pytest.mark.parametrize("strategy", ["thirds", "mesh"])
+def test_maps_and_cubes_of_noise_can_be_drawn(strategy):
+    model = simulate_cube(ModelParameters(shape=(32, 40, 40), n_pucks=3, n_components=50), seed=101)
+    noise = NoiseEstimator(strategy).estimate(model.cube)
+    ax = noise.plot()
+    (image,) = [artist for artist in ax.images if artist.get_array().ndim == 2]
+    assert 4 < np.nanmedian(np.ma.filled(image.get_array(), np.nan)) < 8
+    if noise.sigma.ndim == 3:
+        (image,) = [artist for artist in noise.plot(3).images if artist.get_array().ndim == 2]
+        np.testing.assert_array_equal(image.get_array(), noise.sigma[3].value)
