@@ -58,8 +58,9 @@ class UnabsorbedEstimator:
         ----------
         cube : `~hisatools.HISACube`
             The original brightness; T_OFF is taken from it.
-        mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
-            Voxels that may be absorbed: they are interpolated over and never serve as T_OFF.
+        mask : array_like of bool, shape (n_v, n_y, n_x)
+            Voxels that may be absorbed: they are interpolated over and never serve as T_OFF. Of numbers,
+            what is neither 0 nor NaN is masked.
         noise : `~hisatools.noise.NoiseResult` or Quantity, temperature, optional
             For the uncertainty: one value, or a map or cube on the cube's axes. Measured if not given.
         uncertainty : bool
@@ -84,6 +85,7 @@ class UnabsorbedEstimator:
             If there are features about which nothing can be said: they keep T_U = T_ON, and the
             uncertainty is infinite.
         """
+        mask = np.nan_to_num(np.asarray(mask)).astype(bool)
         if mask.shape != cube.shape:
             raise InputError(
                 f"mask has the shape {mask.shape}, the cube {cube.shape}; pass a mask made for this cube"

@@ -40,7 +40,7 @@ class ShellStrategy:
     -----
     The uncertainty is that of `hisatools.unabsorbed.uncertainty`. The noise is summed once over the
     shell, with the number of voxels that share the noise of each; the structure that is missed is summed
-    twice, over at most 128 voxels of the shell.
+    twice, over at most 256 voxels of the shell.
     """
 
     Parameters = ShellParameters

@@ -5,8 +5,10 @@ from numba import njit
 
 from hisatools.unabsorbed.shell_sums import LEAST_WEIGHT, falls, gather_feature, sigma_pix
 
-# The structure that the mean misses is smooth: this many voxels stand for a shell.
-MOST_SOURCES = 128
+# The structure that the mean misses is smooth: this many voxels stand for a shell, and fewer for a
+# large one, whose body has many voxels.
+MOST_SOURCES = 256
+LARGE_SHELL, MOST_SOURCES_OF_LARGE = 4096, 128
 # Weights below this part of the largest do not matter.
 LEAST_SHARE = 1e-3
 # Correlations beyond this many scales of the noise do not matter.
@@ -55,8 +57,8 @@ def shell_variances(
                 share[places[j]] = np.inf
             continue
         sigma = sigma_pix(runs, fwhm_limits)
-        _missed_structure(body, places, shell, sigma, structure, missed)
         n_v, n_y, n_x = boxes[i, :, 1] - boxes[i, :, 0]
+        _missed_structure(body, places, shell, (n_v, max(n_y, n_x)), sigma, structure, missed)
         if direct_cost * len(body) * len(shell) > 2.0 * n_v * n_y * n_x * (n_v + n_y + n_x):
             large[i] = True
             continue
@@ -149,28 +151,54 @@ def _relative_weights(voxel, shell, step, sigma, weights):
 
 
 @njit(cache=True, nogil=True)
-def _missed_structure(body, places, shell, sigma, structure, missed):
+def _missed_structure(body, places, shell, reach, sigma, structure, missed):
     """Kriging variance of the mean over some of the shell's voxels, at each voxel of the body."""
     if len(structure) == 0:
         return
-    step = (len(shell) - 1) // MOST_SOURCES + 1
+    most = MOST_SOURCES if len(shell) <= LARGE_SHELL else MOST_SOURCES_OF_LARGE
+    step = (len(shell) - 1) // most + 1
     n = (len(shell) - 1) // step + 1
+    along_v, on_sky = _component_falls(structure, 1, reach[0]), _component_falls(structure, 2, reach[1])
+    for k in range(len(structure)):
+        for j in range(reach[0]):
+            along_v[j, k] *= structure[k, 0]
     between = np.empty((n, n))
     for j in range(n):
         for k in range(j, n):
-            between[j, k] = between[k, j] = _unlike(shell[j * step], shell[k * step], structure)
+            covariance = _covariance(shell[j * step], shell[k * step], along_v, on_sky)
+            between[j, k] = between[k, j] = covariance
     chosen, weights = np.empty(n, np.int64), np.empty(n)
     for i in range(len(body)):
         _relative_weights(body[i], shell, step, sigma, weights)
         n_chosen = _keep_largest(weights, chosen)
-        first, second = 0.0, 0.0
+        variance = between[0, 0]
         for j in range(n_chosen):
-            first += weights[j] * _unlike(body[i], shell[chosen[j] * step], structure)
-            inner = 0.0
+            inner = 0.5 * weights[j] * between[0, 0]
             for k in range(j):
                 inner += weights[k] * between[chosen[j], chosen[k]]
-            second += 2.0 * weights[j] * inner
-        missed[places[i]] = max(2.0 * first - second, 0.0)
+            inner -= _covariance(body[i], shell[chosen[j] * step], along_v, on_sky)
+            variance += 2.0 * weights[j] * inner
+        missed[places[i]] = max(variance, 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _component_falls(structure, column, size):
+    """Each Gaussian of the structure at each distance along an axis, shape (size, k)."""
+    found = np.empty((size, len(structure)))
+    for k in range(len(structure)):
+        for distance in range(size):
+            found[distance, k] = np.exp(-0.5 * (distance / structure[k, column]) ** 2)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _covariance(one, other, along_v, on_sky):
+    """C of the emission between two voxels, K^2."""
+    v, y, x = abs(one[0] - other[0]), abs(one[1] - other[1]), abs(one[2] - other[2])
+    total = 0.0
+    for k in range(along_v.shape[1]):
+        total += along_v[v, k] * on_sky[y, k] * on_sky[x, k]
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -185,14 +213,3 @@ def _keep_largest(weights, chosen):
     for j in range(n):
         weights[j] /= total
     return n
-
-
-@njit(cache=True, nogil=True)
-def _unlike(one, other, structure):
-    """Half the mean squared difference of the emission at two voxels, C(0) - C, K^2."""
-    total = 0.0
-    for k in range(len(structure)):
-        squared = ((one[0] - other[0]) / structure[k, 1]) ** 2
-        squared += ((one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2) / structure[k, 2] ** 2
-        total -= structure[k, 0] * np.expm1(-0.5 * squared)
-    return total

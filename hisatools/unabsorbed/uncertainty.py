@@ -9,6 +9,7 @@ kriging (Matheron 1963, Economic Geology 58, 1246): C is the covariance of the e
 Gaussians that is fitted to the variogram of the voxels about the features.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import astropy.units as u
@@ -16,7 +17,7 @@ import numpy as np
 from numba import njit
 from scipy.optimize import nnls
 
-from hisatools.errors import InputError
+from hisatools.errors import HISAWarning, InputError, ParameterError, ParameterUnitsError
 from hisatools.noise import NoiseCorrelation, difference_rms
 from hisatools.search.spatial import SpatialNoise, SpatialSearcher
 
@@ -33,7 +34,7 @@ SCALE_STEP = 1.6
 # Voxels about the features, from which the structure of the emission is learnt.
 REACH_ARCMIN = 20.0
 REACH_KMS = 8.0
-LEAST_PAIRS = 50
+LEAST_ROWS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,8 @@ def measure_errors(cube, labels, *, noise=None, workers=1):
     ------
     InputError
         If a map or cube of noise does not fit the cube.
+    ParameterError
+        If noise is no temperature, or nowhere positive.
 
     Examples
     --------
@@ -143,7 +146,11 @@ def measure_errors(cube, labels, *, noise=None, workers=1):
     """
     measured = noise if isinstance(noise, SpatialNoise) else _measure_noise(cube, workers)
     scales = noise_scales(measured.correlation)
-    structure = _fit_structure(_differences(cube, labels), scales, cube.shape)
+    differences = _differences(cube, labels)
+    if differences.size:
+        structure = _fit_structure(differences, scales, cube.shape)
+    else:
+        structure = _least_known(cube, labels, scales)
     return ErrorModel(_noise_at(cube, noise, measured), scales, structure)
 
 
@@ -157,8 +164,28 @@ def _measure_noise(cube, workers):
     measured = SpatialSearcher().measure_noise(cube, workers=workers)
     if np.isfinite(measured.coarse_kelvin).any():
         return measured
-    sigma = np.nanmedian(rms) if np.isfinite(rms := difference_rms(cube.kelvin)).any() else np.nan
+    sigma = difference_rms(cube.kelvin)
+    sigma = np.median(sigma[np.isfinite(sigma)]) if np.isfinite(sigma).any() else _largest_noise(cube)
     return SpatialNoise(np.full((cube.shape[0], 1, 1), sigma), 1.0, NoiseCorrelation(0.0, 0.0))
+
+
+def _largest_noise(cube):
+    """An upper limit: the scatter of neighbouring channels, or of all there is; with a warning."""
+    for values in (
+        np.diff(cube.kelvin, axis=0) / np.sqrt(2),
+        cube.kelvin - np.nanmean(cube.kelvin),
+        cube.kelvin,
+    ):
+        squares = values[np.isfinite(values)].astype(float) ** 2
+        if squares.size and squares.any():
+            break
+    sigma = np.sqrt(squares.mean())
+    warnings.warn(
+        f"the noise cannot be measured on so few voxels: {sigma:.3g} K is taken, an upper limit; give noise=",
+        HISAWarning,
+        stacklevel=5,
+    )
+    return sigma
 
 
 def _noise_at(cube, noise, measured):
@@ -171,13 +198,7 @@ def _noise_at(cube, noise, measured):
             return np.where(sigma > 0, sigma, typical)
 
         return at
-    values = noise.sigma if hasattr(noise, "sigma") else u.Quantity(noise)
-    sigma = np.asarray(values.to_value(u.K), float)
-    if sigma.shape not in ((), cube.shape[1:], cube.shape):
-        raise InputError(
-            f"noise has the shape {sigma.shape}, which is neither the cube's {cube.shape} nor that of its "
-            f"sky {cube.shape[1:]}; give one value, a map or a cube on the same axes"
-        )
+    sigma = _told_kelvin(cube, noise)
     typical, flat = _median(sigma), sigma.reshape(-1)
 
     def given_at(index):
@@ -185,6 +206,27 @@ def _noise_at(cube, noise, measured):
         return np.where((found > 0) & np.isfinite(found), found, typical)
 
     return given_at
+
+
+def _told_kelvin(cube, noise):
+    """Told noise as an array on axes of the cube, K."""
+    if hasattr(noise, "check_axes"):
+        noise.check_axes(cube)
+        return noise.sigma.to_value(u.K).astype(float)
+    if not isinstance(noise, u.Quantity) or not noise.unit.is_equivalent(u.K):
+        raise ParameterUnitsError(
+            f"noise needs a unit of K, got {getattr(noise, 'unit', repr(noise))}; write for example 3 * u.K, "
+            "or give a NoiseResult"
+        )
+    sigma = np.asarray(noise.to_value(u.K), float)
+    if sigma.shape not in ((), cube.shape[1:], cube.shape):
+        raise InputError(
+            f"noise has the shape {sigma.shape}, which is neither the cube's {cube.shape} nor that of its "
+            f"sky {cube.shape[1:]}; give one value, a map or a cube on the same axes"
+        )
+    if not (sigma > 0).any():
+        raise ParameterError(f"noise must be above 0 K somewhere, got {sigma.ravel()[0]:g} K")
+    return sigma
 
 
 def _median(sigma):
@@ -213,7 +255,7 @@ def _differences(cube, labels):
             steps = {(v, *sky) for v in (lag_v, -lag_v) for sky in ((0, lag), (lag, 0))}
             steps = [step for step in steps if any(step) and _fits(step, lags)]
             sums = sum((_squares(cube.kelvin, labels, centres, *step) for step in steps), np.zeros(3))
-            if sums[0] >= LEAST_PAIRS:
+            if sums[0] >= LEAST_ROWS:
                 rows.append((lag_v, lag, *(sums[1:] / sums[0])))
     return np.array(rows, float).reshape(-1, 4)
 
@@ -244,15 +286,18 @@ def _squares(kelvin, labels, centres, step_v, step_y, step_x):
 
 
 def _sample(cube, labels):
-    """Voxels about the features, or anywhere if there are none; shape (n, 3)."""
-    rng, n = np.random.default_rng(SEED), min(N_SAMPLES, cube.kelvin.size)
+    """Voxels about the features, or anywhere if there are none; all of a small cube; shape (n, 3)."""
+    shape = np.array(cube.shape)
+    if cube.kelvin.size <= N_SAMPLES:
+        return np.indices(cube.shape).reshape(3, -1).T
+    rng = np.random.default_rng(SEED)
     inside = np.flatnonzero(labels)
     if not inside.size:
-        return rng.integers(0, cube.shape, (n, 3))
-    centre = np.stack(np.unravel_index(rng.choice(inside, n), cube.shape), axis=1)
+        return rng.integers(0, shape, (N_SAMPLES, 3))
+    centre = np.stack(np.unravel_index(rng.choice(inside, N_SAMPLES), cube.shape), axis=1)
     reach = np.array([REACH_KMS / cube.channel_width.value, *[REACH_ARCMIN / cube.pixel_scale.value] * 2])
-    near = centre + np.rint(rng.uniform(-reach, reach, (n, 3))).astype(int)
-    near = np.clip(near, 0, np.array(cube.shape) - 1)
+    reach = np.ceil(reach).astype(int)
+    near = rng.integers(np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, shape))
     # In the order of the array they are found faster.
     return near[np.lexsort(near.T[::-1])]
 
@@ -271,6 +316,15 @@ def _fit_structure(differences, scales, shape):
     variances, _ = nnls(np.stack(columns, axis=1) / values.reshape(-1, 1), np.ones(values.size))
     kept = np.flatnonzero(variances[1:] > 0)
     return np.array([(variances[1:][i], *trial[i]) for i in kept]).reshape(-1, 3)
+
+
+def _least_known(cube, labels, scales):
+    """Where no voxels are near each other: what is known is how much the emission varies in all."""
+    outside = cube.kelvin[(labels == 0) & np.isfinite(cube.kelvin)]
+    if outside.size < 2:
+        return np.empty((0, 3))
+    shortest = (_scale_grid(scale, size)[0] for scale, size in zip(scales, cube.shape[:2], strict=True))
+    return np.array([[outside.var(dtype=float), *shortest]])
 
 
 def _scale_grid(noise_scale, size):

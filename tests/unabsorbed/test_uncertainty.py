@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from hisatools import HISACube, ShellParameters, UnabsorbedEstimator
-from hisatools.errors import HISAWarning, InputError
+from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.simulate import ModelParameters, correlated_noise, simulate_cube
 from hisatools.unabsorbed.uncertainty import ErrorModel, measure_errors
 
@@ -156,8 +156,25 @@ def test_noise_on_other_axes_is_refused():
         measure_errors(cube, np.zeros(cube.shape, bool), noise=np.ones((7, 6)) * u.K)
 
 
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        (3, r"noise needs a unit of K, got 3; write for example 3 \* u\.K"),
+        (3 * u.m, "noise needs a unit of K, got m"),
+        ("noise.fits", "noise needs a unit of K, got 'noise.fits'"),
+        (np.nan * u.K, "noise must be above 0 K somewhere, got nan K"),
+        (-3 * u.K, "noise must be above 0 K somewhere, got -3 K"),
+    ],
+)
+def test_noise_that_is_none_is_refused(noise, said):
+    cube = make_cube(np.random.default_rng(4).uniform(50, 60, (5, 6, 7)))
+    with pytest.raises(ParameterError, match=said):
+        measure_errors(cube, np.zeros(cube.shape, bool), noise=noise)
+
+
 @pytest.mark.parametrize("shape", [(3, 1, 1), (40, 1, 1), (3, 20, 20), (3, 2, 2), (3, 1, 30)])
 @pytest.mark.parametrize("blank", [0, 0.3, 1])
+@pytest.mark.filterwarnings("ignore:the noise cannot be measured")
 def test_any_shape_gives_finite_errors(shape, blank):
     rng = np.random.default_rng(5)
     kelvin = rng.normal(80, 3, shape)
@@ -165,8 +182,37 @@ def test_any_shape_gives_finite_errors(shape, blank):
     kelvin.flat[:2] = 80, 81  # a cube of nothing, or of one value, is refused
     labels = np.isfinite(kelvin) & (rng.random(shape) < 0.2)
     errors = measure_errors(make_cube(kelvin), labels)
-    assert np.isfinite(errors.sigma_kelvin(np.arange(kelvin.size))).all()
+    sigma = errors.sigma_kelvin(np.arange(kelvin.size))
+    assert np.isfinite(sigma).all() and (sigma > 0).all()
     assert np.isfinite(errors.structure).all()
+
+
+def test_noise_of_a_few_channels_is_a_limit_and_that_is_said():
+    kelvin = 80 + 3 * np.random.default_rng(6).standard_normal((8, 1, 1))
+    with pytest.warns(HISAWarning, match=r"the noise cannot be measured on so few voxels: .* an upper limit"):
+        errors = measure_errors(make_cube(kelvin), np.zeros(kelvin.shape, bool))
+    assert 1.5 < errors.sigma_kelvin([0])[0] < 6
+
+
+def test_structure_that_cannot_be_seen_is_not_taken_for_none():
+    kelvin = 80 + 20 * gaussian_filter(np.random.default_rng(7).standard_normal((20, 12, 12)), 2) * 30
+    labels = np.ones(kelvin.shape, bool)
+    labels[::5, ::4, ::4] = False
+    errors = measure_errors(make_cube(kelvin), labels, noise=1 * u.K)
+    assert np.sqrt(errors.structure[:, 0].sum()) == pytest.approx(kelvin[~labels].std(), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, float, list])
+def test_masks_of_numbers_are_those_that_are_not_zero(kind):
+    cube = make_cube(np.random.default_rng(4).uniform(50, 60, (5, 6, 7)))
+    mask = np.zeros(cube.shape, bool)
+    mask[2, 3, 3:5] = True
+    numbers = 6.0 * mask
+    if kind is float:
+        numbers[0, 0, 0] = np.nan
+    numbers = numbers.astype(int).tolist() if kind is list else numbers.astype(kind)
+    found = UnabsorbedEstimator().estimate(cube, numbers, uncertainty=False)
+    assert_array_equal(found.labels > 0, mask)
 
 
 # The shell
