@@ -20,8 +20,17 @@ def union(cube):
 
 @pytest.mark.parametrize("workers", (1, 2))
 def bench_estimate(timer, cube, union, workers):
+    _time_estimate(timer, cube, union, workers, uncertainty=False)
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+def bench_estimate_with_its_uncertainty(timer, cube, union, workers):
+    _time_estimate(timer, cube, union, workers, uncertainty=True)
+
+
+def _time_estimate(timer, cube, union, workers, uncertainty):
     estimator = UnabsorbedEstimator()
-    estimate = timer(lambda: estimator.estimate(cube, union, workers=workers))
+    estimate = timer(lambda: estimator.estimate(cube, union, uncertainty=uncertainty, workers=workers))
     n_flagged = int(union.sum())
     timer.rate(n_flagged / 1e6, "million flagged voxels/s")
     timer.note(flagged=n_flagged, features=int(estimate.n_off.size))
@@ -38,6 +47,6 @@ def bench_angular_widths(timer, union):
 
 
 def bench_velocity_widths(timer, cube, union):
-    depth_kelvin = -UnabsorbedEstimator().estimate(cube, union, workers=2).delta_t.value
+    depth_kelvin = -UnabsorbedEstimator().estimate(cube, union, uncertainty=False, workers=2).delta_t.value
     timer(lambda: velocity_widths(depth_kelvin, union))
     timer.rate(union.size / 1e6, "million voxels/s")
