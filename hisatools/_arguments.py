@@ -123,7 +123,7 @@ def _fill_compare(verb):
         metavar="NAME",
         help="what to compare (default: all that need nothing but the cube, or what is given here)",
     )
-    _add_set(verb, "change a parameter of a strategy, e.g. --set 'spatial-mean.width=4 arcmin'")
+    _add_set(verb, "change a parameter of a strategy, e.g. --set '{}'", "spatial-mean.width=4 arcmin")
     _add_strategy_inputs(verb)
     verb.add_argument(
         "--noise",
@@ -156,7 +156,12 @@ def _fill_noise(verb):
         metavar="NAME",
         help="how to measure it (default mad-difference; `hisatools strategies` lists them)",
     )
-    _add_set(verb, "change a parameter of the strategy, e.g. --set 'mesh.box=20 arcmin'")
+    _add_set(
+        verb,
+        "change a parameter of the strategy, e.g. --set '{}'; velocity ranges as in "
+        "--set 'line-free.ranges=-150 -120 km/s, 60 80 km/s'",
+        "mesh.box_size=20 arcmin",
+    )
     verb.add_argument(
         "--mask", choices=("automatic",), help="leave out what stands out of the noise, found round by round"
     )
@@ -168,6 +173,10 @@ def _fill_noise(verb):
     )
     verb.add_argument("--overwrite", action="store_true", help="replace older files of these names")
     _add_run(verb)
+    verb.set_defaults(
+        interrupted="interrupted; the files that were finished are kept, no other was written; leave out "
+        "their cubes, or measure all again with --overwrite"
+    )
 
 
 def _add_input(verb, *, optional=False, several=False):
@@ -222,13 +231,18 @@ def _add_search(verb):
     )
     _add_set(
         verb,
-        "change any parameter, e.g. --set 'spatial.clean_fwhm=15 arcmin'; sections: spectral, spatial, shell "
-        "(or what --unabsorbed names), extraction",
+        "change any parameter, e.g. --set '{}'; sections: spectral, spatial, shell (or what --unabsorbed "
+        "names), extraction",
+        "spatial.clean_fwhm=15 arcmin",
     )
 
 
-def _add_set(verb, text):
-    verb.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help=text)
+def _add_set(verb, text, example):
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help=text.format(example)
+    )
+    # For the message about a text that is not understood.
+    verb.set_defaults(set_example=example)
 
 
 def _add_strategy_inputs(verb):

@@ -102,14 +102,17 @@ def comparison_lines(comparison):
     """How well each strategy predicts the emission about the features, and how uncertain its T_U is."""
     n_features, n_voxels = (int(comparison.table[name][0]) for name in ("n_features", "n_voxels"))
     what = f"{n_voxels} voxels in {n_features} feature{'s' * (n_features != 1)}"
-    yield f"T_U at {what}, and the emission predicted in rims:"
+    yield f"T_U at {what}, and the emission predicted in the rim about them. Bias, scatter and chi^2 are of"
+    yield "the part of the rim about which a strategy says something, and compare only where that is alike:"
     width = max(len(name) for name in comparison.table["strategy"])
-    heading = ("said (%)", "sigma (K)", "bias (K)", "scatter (K)", "chi^2", "time (s)")
+    heading = ("said (%)", "sigma (K)", "rim said (%)", "bias (K)", "scatter (K)", "chi^2", "time (s)")
     yield f"  {'strategy':{width}}" + "".join(f"{text:>13}" for text in heading)
     for row in comparison.table:
         values = (
             f"{100 * row['known']:.0f}",
-            *(f"{row[name].value:.2f}" for name in ("sigma", "outside_bias", "outside_scatter")),
+            f"{row['sigma'].value:.2f}",
+            f"{100 * row['outside_known']:.3g}",
+            *(f"{row[name].value:.2f}" for name in ("outside_bias", "outside_scatter")),
             f"{row['outside_chi2']:.2f}",
             f"{row['seconds'].value:.1f}",
         )

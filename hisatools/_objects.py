@@ -111,16 +111,18 @@ def strategy_inputs(arguments, names):
     Raises
     ------
     ParameterError
-        If an argument is given that none of the strategies takes.
+        If an argument is given that none of the strategies takes, or is not given that one cannot do without.
     InputError
-        If a cube cannot be read.
+        If a file cannot be read.
     """
     from inspect import signature
 
     from hisatools.errors import ParameterError
     from hisatools.strategies import load
 
-    taken = {name: signature(load("unabsorbed", name)).parameters for name in names}
+    kinds = {name: load("unabsorbed", name) for name in names}
+    _check_required(arguments, kinds)
+    taken = {name: signature(kind).parameters for name, kind in kinds.items()}
     inputs = {name: {} for name in names}
     for argument in STRATEGY_INPUTS:
         given = getattr(arguments, argument, None)
@@ -129,16 +131,92 @@ def strategy_inputs(arguments, names):
         users = [name for name in names if argument in taken[name]]
         if not users:
             raise ParameterError(
-                f"--{argument.replace('_', '-')} is for a strategy that takes it, and {', '.join(names)} "
-                "does not; name the strategy, or leave the option out"
+                f"{option(argument)} is for a strategy that takes it, and {', '.join(names)} does not; name "
+                "the strategy, or leave the option out"
             )
-        value = given if argument == "off_regions" else _read_input(given)
+        value = _read_input(argument, given)
         for name in users:
             inputs[name][argument] = value
     return inputs
 
 
-def _read_input(path):
-    from hisatools.cube import HISACube
+def option(argument):
+    """An argument as it is typed."""
+    return f"--{argument.replace('_', '-')}"
 
-    return HISACube.read(path)
+
+def _check_required(arguments, kinds):
+    """Say at once what a strategy would miss when it is called."""
+    from hisatools.errors import ParameterError
+
+    for name, kind in kinds.items():
+        for argument in getattr(kind, "required_inputs", ()):
+            if getattr(arguments, argument, None) is None:
+                cure = (
+                    f"give {option(argument)}"
+                    if hasattr(arguments, argument)
+                    else f"this command has no {option(argument)}; name another strategy"
+                )
+                raise ParameterError(f"the strategy {name} cannot do without {argument}: {cure}")
+
+
+def _read_input(argument, path):
+    """A cube; or the path of a region file that can be read, as the field is not known yet."""
+    from pathlib import Path
+
+    from hisatools.cube import HISACube
+    from hisatools.errors import InputError
+    from hisatools.io.regions import _sky_regions
+
+    try:
+        if argument == "off_regions":
+            _sky_regions(Path(path), Path(path).name)
+            return path
+        cube = HISACube.read(path)
+    except InputError as error:
+        raise InputError(f"{option(argument)}: {error}") from error
+    if argument == "low_resolution" and cube.beam is None:
+        raise InputError(
+            f"--low-resolution: {path}: the beam of the single-dish cube is not known; put BMAJ, BMIN and "
+            "BPA into its header"
+        )
+    return cube
+
+
+def check_strategy(arguments, strategy, cube):
+    """Say before a long search what a strategy would say of its further inputs when it is called.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    strategy : `~hisatools.unabsorbed.protocols.UnabsorbedStrategy`
+        Made with what `strategy_inputs` read.
+    cube : `~hisatools.HISACube`
+
+    Raises
+    ------
+    InputError
+        If an input does not fit the cube, for example as it lies elsewhere.
+    """
+    from pathlib import Path
+
+    from hisatools.errors import InputError
+    from hisatools.io.regions import sky_cut
+
+    if given := inputs_of(strategy).get("off_regions"):
+        sky_cut(given, cube.wcs.celestial, cube.shape[1:], f"--off-regions: {Path(given).name}")
+    try:
+        getattr(strategy, "check", lambda cube: None)(cube)
+    except InputError as error:
+        message = str(error)
+        for argument in inputs_of(strategy):
+            if message.startswith(argument):
+                typed = f"{option(argument)} {getattr(arguments, argument)}"
+                raise InputError(typed + message.removeprefix(argument)) from error
+        raise
+
+
+def inputs_of(strategy):
+    """What a strategy was given of `strategy_inputs`, by name."""
+    found = {argument: getattr(strategy, argument, None) for argument in STRATEGY_INPUTS}
+    return {argument: value for argument, value in found.items() if value is not None}

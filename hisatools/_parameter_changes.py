@@ -1,11 +1,15 @@
 """What ``--set`` and its like change: from texts to parameter sets."""
 
 import contextlib
+import re
 
 from hisatools.errors import ParameterError
 
 # Words that are no texts in a parameter.
 WORDS = {"true": True, "false": False, "none": None}
+RANGES_EXAMPLE = "'-150 -120 km/s, 60 80 km/s'"
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+_RANGE = re.compile(rf"{_NUMBER}\s+{_NUMBER}\s*([a-zA-Z][^,;]*)")
 
 
 def parameter_sets(preset, changes=None, *, unabsorbed="shell"):
@@ -79,6 +83,8 @@ def _changed(kinds, preset, changes):
                 raise ParameterError(
                     f"unknown parameter {section}.{name} in --set; known: {', '.join(known)}"
                 )
+            if isinstance(known[name].default, tuple):
+                _check_ranges(f"--set {section}.{name}", values[name])
     return {section: kind.preset(preset, **changes.get(section, {})) for section, kind in kinds.items()}
 
 
@@ -105,9 +111,8 @@ def parameter_changes(arguments):
         place, equals, value = text.partition("=")
         section, dot, name = place.strip().partition(".")
         if not (equals and dot):
-            raise ParameterError(
-                f"--set {text!r} is not SECTION.NAME=VALUE; write 'spatial.clean_fwhm=15 arcmin'"
-            )
+            example = getattr(arguments, "set_example", "spatial.clean_fwhm=15 arcmin")
+            raise ParameterError(f"--set {text!r} is not SECTION.NAME=VALUE; write {example!r}")
         changes.setdefault(section, {})[name] = _value(value.strip())
     if getattr(arguments, "critical_brightness", None) is not None:
         value = number_with_unit("--critical-brightness", arguments.critical_brightness, "K")
@@ -116,12 +121,37 @@ def parameter_changes(arguments):
 
 
 def _value(text):
-    """A number, a Quantity, what a word such as true stands for, or else the text itself."""
+    """A number, a Quantity, pairs of these, what a word such as true stands for, or else the text itself."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
+    # Before a Quantity: '60 80 km/s' is one as well, of 60 times 80 km/s.
+    if (ranges := _ranges(text)) is not None:
+        return ranges
     with contextlib.suppress(ParameterError):
         return number_with_unit("--set", text)
     return text
+
+
+def _ranges(text):
+    """Pairs such as '-60 -50 km/s, 20 30 km/s' as a tuple of Quantities; None for any other text."""
+    import astropy.units as u
+
+    found = [_RANGE.fullmatch(part.strip()) for part in re.split("[,;]", text)]
+    if not all(found):
+        return None
+    with contextlib.suppress(ValueError):
+        return tuple([float(one[1]), float(one[2])] * u.Unit(one[3].strip()) for one in found)
+
+
+def _check_ranges(argument, value):
+    import astropy.units as u
+
+    kms = u.km / u.s
+    if not (isinstance(value, tuple) and all(pair.unit.is_equivalent(kms) for pair in value)):
+        raise ParameterError(
+            f"{argument} needs velocity ranges, each two numbers and a unit of km/s, got {value}; "
+            f"write {RANGES_EXAMPLE}"
+        )
 
 
 def number_with_unit(argument, text, default_unit=None):

@@ -1,10 +1,14 @@
 """Verbs of the ``hisatools`` command about strategies: ``compare``, ``noise`` and ``strategies``."""
 
 from pathlib import Path
+from threading import Lock
 
 from hisatools._messages import comparison_lines, noise_line, reading, strategy_lines, written
 from hisatools._objects import (
+    STRATEGY_INPUTS,
     check_inputs_kept,
+    check_strategy,
+    inputs_of,
     progress_of,
     read_cube,
     strategy_inputs,
@@ -30,6 +34,10 @@ def compare(arguments):
     noise = None if arguments.noise_file is None else NoiseResult.read(Path(arguments.noise_file))
     cube = read_cube(arguments)
     say(reading(cube, arguments.cube))
+    for estimator in estimators:
+        # One that cannot be used is left out, but for what the user gave it.
+        if inputs_of(estimator.interpolator):
+            check_strategy(arguments, estimator.interpolator, cube)
     mask, within = read_mask(arguments.mask, cube)
     comparison = compare_unabsorbed(
         cube,
@@ -41,6 +49,8 @@ def compare(arguments):
         workers=workers,
         progress=progress_of(arguments),
     )
+    if Path(arguments.mask).expanduser().is_dir():
+        _add_catalog_ids(comparison, Path(arguments.mask).expanduser() / "labels.fits")
     comparison.write(folder, n_features=arguments.features, overwrite=arguments.overwrite)
     say(*comparison_lines(comparison), written(folder))
 
@@ -50,7 +60,7 @@ def _estimators(arguments):
     from hisatools import UnabsorbedEstimator
     from hisatools.comparison import usable_strategies
 
-    given = [name for name in ("tracer", "low_resolution", "off_regions") if getattr(arguments, name)]
+    given = [name for name in STRATEGY_INPUTS if getattr(arguments, name)]
     names = list(dict.fromkeys(arguments.strategies or usable_strategies(given)))
     parameters = strategy_parameters("unabsorbed", names, arguments.preset, parameter_changes(arguments))
     inputs = strategy_inputs(arguments, names)
@@ -82,18 +92,12 @@ def read_mask(path, cube):
     from astropy.wcs import WCS
 
     from hisatools.errors import InputError
-    from hisatools.io.files import opened
     from hisatools.results import MaskBit, flagged
 
     path = Path(path).expanduser()
     is_result = path.is_dir()
     path = path / "mask.fits" if is_result else path
-    with opened(path) as hdus:
-        image = next((hdu for hdu in hdus if hdu.data is not None and hdu.data.ndim >= 3), None)
-        if image is None:
-            raise InputError(f"{path}: holds no image of three axes; give a mask for the cube")
-        values, header = image.data, image.header
-    values = values.reshape(values.shape[-3:]) if values.size == np.prod(values.shape[-3:]) else values
+    values, header = _read_image(path)
     if values.shape != cube.shape:
         raise InputError(
             f"{path}: the mask has the shape {values.shape}, the cube {cube.shape}; give the "
@@ -104,6 +108,46 @@ def read_mask(path, cube):
         return np.nan_to_num(values) != 0, None
     flags = values.astype(np.uint8)
     return flags > 0, flagged(flags, MaskBit.ACCEPTED)
+
+
+def _read_image(path):
+    """The first image of three axes, without further axes of length 1, and its header."""
+    import numpy as np
+
+    from hisatools.errors import InputError
+    from hisatools.io.files import opened
+
+    with opened(path) as hdus:
+        image = next((hdu for hdu in hdus if hdu.data is not None and hdu.data.ndim >= 3), None)
+        if image is None:
+            raise InputError(f"{path}: holds no image of three axes; give a mask for the cube")
+        values, header = image.data, image.header
+    is_cube = values.size == np.prod(values.shape[-3:])
+    return (values.reshape(values.shape[-3:]) if is_cube else values), header
+
+
+def _add_catalog_ids(comparison, path):
+    """Say which features of an extraction's catalogue are in each feature that was compared.
+
+    These are larger: what either search flagged in one piece, of which parts were accepted.
+    """
+    import numpy as np
+
+    if not path.is_file():
+        return
+    values, _ = _read_image(path)
+    if values.shape != comparison.labels.shape:
+        return
+    places = np.stack([labels.reshape(-1)[comparison.index] for labels in (comparison.labels, values)])
+    (feature, own), size = np.unique(places[:, places[1] > 0], axis=1, return_counts=True)
+    order = np.argsort(size, kind="stable")
+    largest = dict(zip(feature[order].tolist(), own[order].tolist(), strict=True))
+    number = dict(zip(*(values.tolist() for values in np.unique(feature, return_counts=True)), strict=True))
+    rows = comparison.features
+    if len(rows):
+        labels = rows["feature"].tolist()
+        rows.add_column([largest.get(label, 0) for label in labels], index=2, name="catalog_id")
+        rows.add_column([number.get(label, 0) for label in labels], index=3, name="n_catalog")
 
 
 def _check_place(wcs, cube, path):
@@ -125,32 +169,42 @@ def _check_place(wcs, cube, path):
 
 def noise(arguments):
     """``hisatools noise``."""
-    from hisatools.noise import NoiseEstimator
     from hisatools.search.base import run_blocks
 
     targets = _noise_files(arguments)
-    (parameters,) = strategy_parameters(
-        "noise", [arguments.strategy], arguments.preset, parameter_changes(arguments)
-    ).values()
-    estimator = NoiseEstimator(arguments.strategy, parameters)
+    estimator = _noise_estimator(arguments)
     workers, say, progress = workers_of(arguments), voice_of(arguments), progress_of(arguments)
-    if len(targets) > 1:
-        Path(arguments.output).expanduser().mkdir(parents=True, exist_ok=True)
     # One cube has all the threads; of several each has one.
     within = workers if len(targets) == 1 else 1
+    speaking = Lock()
 
     def measure(path):
         cube = read_cube(arguments, path)
         found = estimator.estimate(cube, mask=arguments.mask, workers=within)
+        if len(targets) > 1:
+            targets[path].parent.mkdir(parents=True, exist_ok=True)
         found.write(targets[path], overwrite=arguments.overwrite)
-        return noise_line(found, path, targets[path])
+        with speaking:
+            say(noise_line(found, path, targets[path]))
 
-    say(*run_blocks(measure, list(targets), workers=workers, progress=progress, description="noise"))
+    run_blocks(measure, list(targets), workers=workers, progress=progress, description="noise")
+
+
+def _noise_estimator(arguments):
+    from hisatools.errors import ParameterError
+    from hisatools.noise import NoiseEstimator
+
+    name = arguments.strategy
+    parameters = strategy_parameters("noise", [name], arguments.preset, parameter_changes(arguments))
+    if name == "weights" and not arguments.weights:
+        raise ParameterError("the strategy weights cannot do without a map of weights: give --weights")
+    return NoiseEstimator(name, parameters[name])
 
 
 def _noise_files(arguments):
-    """Each cube to the file its noise goes to; what must not be replaced is an error."""
+    """Each cube to the file its noise goes to; what is missing, or must not be replaced, is an error."""
     from hisatools.errors import OutputError
+    from hisatools.io.files import opened
     from hisatools.io.writing import CURE, check_output
 
     cubes = list(dict.fromkeys(arguments.cubes))
@@ -165,12 +219,23 @@ def _noise_files(arguments):
         raise OutputError(
             f"two cubes have one name, and their noise would go to one file in {arguments.output}"
         )
+    inputs = _inputs_of_noise(arguments, cubes)
     for target in targets.values():
-        if target.resolve() in {Path(path).resolve() for path in cubes}:
-            raise OutputError(f"{target} is the cube itself; choose another --output")
-        if target.exists() and not arguments.overwrite:
+        if (what := inputs.get(target.resolve())) is not None:
+            raise OutputError(f"{target} is {what}; choose another --output")
+        if target.is_dir() or (target.exists() and not arguments.overwrite):
             raise OutputError(f"{target} exists already; {CURE}")
+    for path in cubes:
+        with opened(Path(path)):
+            pass
     return targets
+
+
+def _inputs_of_noise(arguments, cubes):
+    """Each file that is read to what it is."""
+    named = {getattr(arguments, name): f"the file of --{name}" for name in ("weights", "region")}
+    named |= dict.fromkeys(cubes, "the cube itself" if len(cubes) == 1 else "one of the cubes")
+    return {Path(path).resolve(): what for path, what in named.items() if path}
 
 
 def _stem(path):

@@ -24,6 +24,7 @@ from hisatools._messages import (
 )
 from hisatools._objects import (
     check_inputs_kept,
+    check_strategy,
     extractor_of,
     progress_of,
     read_cube,
@@ -81,9 +82,7 @@ def _run(arguments):
         nothing = "interrupted; nothing of the result was written"
         return _fail(getattr(arguments, "interrupted", nothing), code=130)
     except MemoryError:
-        given = getattr(arguments, "cube", None) is not None
-        cure = "cut it with --velocity-range or --region" if given else "make it smaller (--shape)"
-        return _fail(f"not enough memory for this cube; {cure}")
+        return _fail(f"not enough memory for this cube; {_memory_cure(arguments)}")
     except BrokenPipeError:
         # The reader of our output went away, as `head` does. Python would complain once more at exit.
         with contextlib.suppress(OSError, ValueError):
@@ -97,6 +96,14 @@ def _run(arguments):
             raise
         return _fail(f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints")
     return 0
+
+
+def _memory_cure(arguments):
+    cubes = getattr(arguments, "cubes", ())
+    if not cubes and getattr(arguments, "cube", None) is None:
+        return "make it smaller (--shape)"
+    fewer = ", or hold fewer cubes at a time (--workers 1)" if len(cubes) > 1 else ""
+    return f"cut it with --velocity-range or --region{fewer}"
 
 
 def _fail(message, code=1):
@@ -127,6 +134,7 @@ def _extract(arguments):
     say = voice_of(arguments)
     cube = read_cube(arguments)
     say(reading(cube, arguments.cube))
+    check_strategy(arguments, extractor.unabsorbed.interpolator, cube)
     result = extractor.run(cube, workers=workers, progress=progress_of(arguments))
     if performance is not None:
         result = performance.assess(result)
@@ -171,6 +179,7 @@ def _run_injections(arguments, settings, say):
 
     cube = read_cube(arguments)
     say(reading(cube, arguments.cube))
+    check_strategy(arguments, settings["extractor"].unabsorbed.interpolator, cube)
     given = _given(arguments, n_models="models", n_pucks="n_pucks", noise="noise")
     say("Extracting it as it is, and then with absorption put in where none was found")
     return PerformanceModel.inject(cube, **given, **settings)

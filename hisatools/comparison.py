@@ -5,6 +5,7 @@ features are grown by a rim of voxels, T_U is estimated across the grown feature
 was observed in the rim: the hold-out test of cross-validation (Stone 1974, J. R. Stat. Soc. B 36, 111).
 """
 
+import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from astropy.table import QTable
 
 from hisatools.cube import HISACube
-from hisatools.errors import InputError, ParameterError
+from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.features import label_features
 from hisatools.hold_out import HoldOut
 from hisatools.io.writing import write_json, writing_folder
@@ -157,7 +158,9 @@ def compare_unabsorbed(
     and this is the same for all strategies; chi^2 is a little below 1 even where all uncertainties are
     right, because noise that is correlated over the beam is partly common to T_U and T_ON. Strategies that
     start from the masked voxels themselves, as asymmetric least squares do, have seen the rim, and
-    come out too well. "Inside": T_U minus the truth, where that is given.
+    come out too well. Voxels of the rim about which a strategy says nothing enter none of its numbers, so
+    that strategies can be ranked only if they say something about nearly the same share of it. "Inside":
+    T_U minus the truth, where that is given.
 
     Parameters
     ----------
@@ -165,7 +168,7 @@ def compare_unabsorbed(
         The original brightness. NaN is blank: never compared, never T_OFF.
     mask : array_like of bool, shape (n_v, n_y, n_x)
         Voxels that may be absorbed; none of them serves as T_OFF. Voxels that touch by a face are one
-        feature.
+        feature. Numbers are taken as "not 0", and NaN as False.
     strategies : sequence, optional
         Names, pairs of a name and its parameters, or `~hisatools.UnabsorbedEstimator`; by default all that
         are installed and need no further input.
@@ -188,23 +191,26 @@ def compare_unabsorbed(
     `UnabsorbedComparison`
         Its ``table`` has for each strategy: ``n_features`` and their ``n_voxels``; ``known``, the
         share of them for which the strategy can say something; the mean ``t_unabsorbed``, ``delta_t`` and
-        1-sigma uncertainty ``sigma`` of T_U of these; ``outside_n_voxels``, ``outside_bias`` (mean of T_U -
-        T_ON), ``outside_scatter`` (standard deviation) and ``outside_chi2`` (mean of the squared difference
-        over the variances of T_U and of the noise); with a truth ``inside_bias``, ``inside_scatter``,
-        ``inside_chi2`` and the shares ``inside_within_1_sigma`` and ``inside_within_2_sigma``; and
-        ``seconds``. What is measured on no voxel is NaN.
+        1-sigma uncertainty ``sigma`` of T_U of these; ``outside_n_voxels``, the size of the rim, and
+        ``outside_known``, the share of it about which the strategy says something; of this share
+        ``outside_bias`` (mean of T_U - T_ON), ``outside_scatter`` (standard deviation) and ``outside_chi2``
+        (mean of the squared difference over the variances of T_U and of the noise); with a truth
+        ``inside_bias``, ``inside_scatter``, ``inside_chi2`` and the shares ``inside_within_1_sigma`` and
+        ``inside_within_2_sigma``; and ``seconds``. What is measured on no voxel is NaN.
 
     Raises
     ------
     InputError
         If a shape differs from the cube's, or no strategy can be used on the cube.
     ParameterError
-        If a strategy is not known.
+        If a strategy is not known, or the noise is nowhere above 0.
+    ParameterUnitsError
+        If the noise is no temperature.
 
     Warns
     -----
     HISAWarning
-        If a strategy cannot be used on the cube; the others are compared.
+        If a strategy cannot be used on the cube; the others are compared. If no voxel is to be compared.
 
     Examples
     --------
@@ -301,13 +307,34 @@ def _features(cube, mask, within):
     mask = _mask_of(cube, mask, "mask")
     labels, n_features = label_features(mask & np.isfinite(cube.kelvin))
     if within is None:
-        return labels, np.arange(1, n_features + 1), np.flatnonzero(labels)
-    index = np.flatnonzero((labels > 0) & _mask_of(cube, within, "within"))
-    return labels, np.unique(labels.reshape(-1)[index]), index
+        features, index = np.arange(1, n_features + 1), np.flatnonzero(labels)
+    else:
+        index = np.flatnonzero((labels > 0) & _mask_of(cube, within, "within"))
+        features = np.unique(labels.reshape(-1)[index])
+    if not index.size:
+        _warn_of_nothing(mask, n_features)
+    return labels, features, index
+
+
+def _warn_of_nothing(mask, n_features):
+    if n_features:
+        why = "none of the mask's voxels was accepted (within=)"
+    elif mask.any():
+        why = "the cube is blank (NaN) wherever the mask is set"
+    else:
+        why = "no voxel of the mask is set"
+    warnings.warn(
+        f"there are 0 features to compare: {why}; give a mask of the absorption in this cube",
+        HISAWarning,
+        stacklevel=4,
+    )
 
 
 def _mask_of(cube, mask, name):
-    mask = np.asarray(mask).astype(bool, copy=False)
+    mask = np.asarray(mask)
+    if mask.dtype.kind == "f":
+        mask = np.where(np.isnan(mask), 0, mask)  # NaN as a bool is True
+    mask = mask.astype(bool, copy=False)
     if mask.shape != cube.shape:
         raise InputError(
             f"{name} has the shape {mask.shape}, the cube {cube.shape}; pass one made for this cube"

@@ -350,7 +350,7 @@ class _Extraction:
             labels, _ = label_features(self.flags > 0)
             features = np.unique(labels.reshape(-1)[self.accepted])
             noise = self.spatial_noise
-            if noise is None:
+            if noise is None and np.isfinite(self.spectral_noise.observed_kelvin).any():
                 noise = self.spectral_noise.observed_kelvin * u.K
             errors = measure_errors(self.cube, labels, noise=noise, workers=self.how["workers"])
             found = self.extractor.unabsorbed.at_voxels(

@@ -20,7 +20,7 @@ MEASURES = {
     "within_1_sigma": None,
     "within_2_sigma": None,
 }
-OUTSIDE = ("n_voxels", "bias", "scatter", "chi2")
+OUTSIDE = ("n_voxels", "known", "bias", "scatter", "chi2")
 INSIDE = ("bias", "scatter", "chi2", "within_1_sigma", "within_2_sigma")
 
 

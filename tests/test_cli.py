@@ -16,11 +16,11 @@ from astropy.wcs import WCS
 
 from hisatools import HISACube, HISAExtractor, HISAResult, PerformanceModel
 from hisatools._arguments import build_parser
-from hisatools._parameter_changes import parameter_changes
+from hisatools._parameter_changes import parameter_changes, strategy_parameters
 from hisatools.catalog import build_catalog
 from hisatools.cli import VERBS, main
-from hisatools.errors import HISAWarning
-from hisatools.noise import NoiseResult
+from hisatools.errors import HISAWarning, InputError
+from hisatools.noise import NoiseEstimator, NoiseResult
 from hisatools.performance import Truth
 from hisatools.performance.report import FIGURES, REPORT_FILES
 from hisatools.results import RESULT_FILES
@@ -570,9 +570,10 @@ def test_compare_writes_tables_and_pictures_and_says_how_well_each_does(
     assert list(table["n_voxels"]) == [64, 64]
     recorded = json.loads((out / "provenance.json").read_text())["strategies"]["spectral-linear"]
     assert recorded["parameters"]["margin"] == "4.0 km / s"
-    assert "T_U at 64 voxels in 1 feature, and the emission predicted in rims:" in said.out
+    assert "T_U at 64 voxels in 1 feature, and the emission predicted in the rim about them." in said.out
     (line,) = [line for line in said.out.splitlines() if line.startswith("  shell")]
-    assert line.split()[3] == f"{table['outside_bias'][0].value:.2f}"
+    share, bias = line.split()[3:5]
+    assert (share, bias) == ("100", f"{table['outside_bias'][0].value:.2f}")
 
 
 def test_compare_takes_what_an_extraction_accepted_and_flagged(cube_file, quick, pictures, tmp_path):
@@ -587,14 +588,54 @@ def test_compare_takes_what_an_extraction_accepted_and_flagged(cube_file, quick,
     row = QTable.read(compared / "comparison.ecsv")[0]
     assert (row["n_features"], row["n_voxels"]) == (1, 2)
     assert row["outside_n_voxels"] == 5 * 3 * 3 - 3
+    row = QTable.read(compared / "features.ecsv")[0]
+    assert (row["feature"], row["catalog_id"], row["n_catalog"]) == (1, 1, 1)
     assert main([*command[:3], str(out), "--output", str(out), "--overwrite", "--quiet"]) == 1
     assert (out / "catalog.ecsv").exists()
+
+
+def test_features_of_a_comparison_name_the_largest_they_hold_of_the_catalogue(
+    cube_file, quick, pictures, tmp_path
+):
+    out, compared = tmp_path / "out", tmp_path / "compared"
+    assert main(["extract", str(cube_file), "--output", str(out), "--quiet"]) == 0
+    images = (fits.open(out / f"{name}.fits", mode="update") for name in ("mask", "labels"))
+    with next(images) as flags, next(images) as ids:
+        # One piece that holds three voxels of one, and two of another that comes later in the cube.
+        flags[0].data[:], ids[0].data[:] = 0, 0
+        flags[0].data[3:9, 5, 5] = [7, 7, 7, 1, 7, 7]
+        ids[0].data[3:9, 5, 5] = [2, 2, 2, 0, 9, 9]
+        flags[0].data[20:22, 15, 15], ids[0].data[20:22, 15, 15] = 7, 4
+    command = ["compare", str(cube_file), "--mask", str(out), "--output", str(compared), "--features", "0"]
+    assert main([*command, "--strategies", "shell", "--quiet"]) == 0
+    rows = QTable.read(compared / "features.ecsv")
+    assert list(zip(rows["feature"], rows["catalog_id"], rows["n_catalog"], strict=True)) == [
+        (1, 2, 2),
+        (2, 4, 1),
+    ]
+
+
+def test_nothing_to_compare_is_said_with_the_reason(cube_file, quick, tmp_path, capsys):
+    quick["absorbed"] = False
+    out, compared = tmp_path / "out", tmp_path / "compared"
+    assert main(["extract", str(cube_file), "--output", str(out), "--quiet"]) == 0
+    command = ["compare", str(cube_file), "--mask", str(out), "--output", str(compared), "--quiet"]
+    assert main([*command, "--strategies", "shell"]) == 0
+    assert "there are 0 features to compare: no voxel of the mask is set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--mask no.fits", "no.fits: no such file"),
+        (
+            "--mask MASK --strategies shell second-derivative",
+            "the strategy second-derivative cannot do without tracer: give --tracer",
+        ),
+        ("--mask MASK --off-regions no.reg", "--off-regions: no.reg: no such region file"),
+        ("--mask MASK --off-regions CUBE", "cube.fits: cannot be read as a DS9 region file"),
+        ("--mask MASK --low-resolution NOWHERE", "--low-resolution: nowhere.fits: no such file"),
+        ("--mask MASK --off-regions FAR", "--off-regions: far.reg: the region covers no pixel of the field"),
         (
             "--mask MASK --velocity-range -50 -30",
             "the mask has the shape (40, 24, 24), the cube (21, 24, 24)",
@@ -622,7 +663,9 @@ def test_bad_argument_of_a_comparison_is_one_line(
     arguments, message, cube_file, mask_file, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    files = {"CUBE": str(cube_file), "MASK": str(mask_file)}
+    files = {"CUBE": str(cube_file), "MASK": str(mask_file), "FAR": str(mask_file.with_name("far.reg"))}
+    files["NOWHERE"] = "nowhere.fits"
+    mask_file.with_name("far.reg").write_text("galactic\ncircle(20, 5, 0.1)\n")
     given = [files.get(word, word) for word in arguments.split()]
     output = [] if "--output" in given else ["--output", str(tmp_path / "out")]
     assert main(["compare", str(cube_file), *given, *output, "--quiet", "--overwrite"]) == 1
@@ -657,6 +700,73 @@ def test_single_dish_cube_reaches_the_strategy(cube_file, quick, tmp_path, capsy
     assert "--low-resolution is for a strategy that takes it, and shell does not" in one_error(capsys)
 
 
+@pytest.fixture
+def far_file(cube_file, tmp_path):
+    """A function that writes the cube with a changed header: another field, other velocities, no beam."""
+
+    def write(name, **changes):
+        header = fits.getheader(cube_file)
+        header.update({key: value for key, value in changes.items() if value is not None})
+        for key in [key for key, value in changes.items() if value is None]:
+            del header[key]
+        fits.writeto(tmp_path / name, fits.getdata(cube_file), header)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("strategy", "given", "changes", "message"),
+    [
+        ("second-derivative", None, {}, "second-derivative cannot do without tracer: give --tracer"),
+        ("second-derivative", "--tracer", {"CRVAL1": 100.0}, "far.fits: is of another part of the sky"),
+        ("beam", "--low-resolution", {"CRVAL1": 100.0}, "far.fits: is of another part of the sky"),
+        ("beam", "--low-resolution", {"CRVAL3": 60e3}, "far.fits: covers 60.00 to 99.00 km/s"),
+        ("beam", "--low-resolution", {"BMAJ": None}, "far.fits: the beam of the single-dish cube is"),
+    ],
+)
+def test_input_a_strategy_cannot_use_is_said_before_the_search(
+    strategy, given, changes, message, cube_file, far_file, quick, tmp_path, capsys
+):
+    options = [] if given is None else [given, str(far_file("far.fits", **changes))]
+    command = ["extract", str(cube_file), "--unabsorbed", strategy, "--output", str(tmp_path / "out")]
+    assert main([*command, *options, "--quiet"]) == 1
+    error = one_error(capsys)
+    assert message in error
+    assert given is None or given in error
+    assert not quick
+    assert not (tmp_path / "out").exists()
+
+
+def test_single_dish_cube_may_be_smaller_than_its_own_pixel(cube_file, far_file, quick, tmp_path):
+    # The whole field is within the first of its 24 x 24 pixels of a degree.
+    low = far_file("low.fits", CDELT1=-1.0, CDELT2=1.0, BMAJ=2.0, BMIN=2.0)
+    command = ["extract", str(cube_file), "--unabsorbed", "beam", "--output", str(tmp_path / "out")]
+    assert main([*command, "--low-resolution", str(low), "--quiet"]) == 0
+
+
+def test_strategy_is_asked_before_the_search_whether_it_fits_the_cube(
+    cube_file, quick, tmp_path, capsys, monkeypatch
+):
+    from hisatools.unabsorbed.beam import BeamStrategy
+
+    def check(strategy, cube):
+        assert cube.shape == (40, 24, 24)
+        raise InputError("low_resolution: covers half of it")
+
+    monkeypatch.setattr(BeamStrategy, "check", check, raising=False)
+    command = ["extract", str(cube_file), "--unabsorbed", "beam", "--output", str(tmp_path / "out")]
+    assert main([*command, "--low-resolution", str(cube_file), "--quiet"]) == 1
+    assert f"error: --low-resolution {cube_file}: covers half of it" in one_error(capsys)
+    assert not quick
+
+
+def test_performance_names_another_strategy_where_it_has_no_option(measured, tmp_path, capsys):
+    command = ["performance", "--output", str(tmp_path / "out"), "--unabsorbed", "second-derivative"]
+    assert main(command) == 1
+    assert "this command has no --tracer; name another strategy" in one_error(capsys)
+
+
 def test_parameters_of_other_strategies_are_refused(cube_file, quick, tmp_path, capsys):
     command = ["extract", str(cube_file), "--output", str(tmp_path / "out"), "--unabsorbed", "spatial-mean"]
     assert main([*command, "--set", "shell.min_fwhm_angle=2arcmin"]) == 1
@@ -672,11 +782,63 @@ def test_parameters_of_other_strategies_are_refused(cube_file, quick, tmp_path, 
         ("true", True),
         ("None", None),
         ("absolute", "absolute"),
+        ("-60, -50", "-60, -50"),
     ],
 )
 def test_changes_are_numbers_quantities_words_or_texts(text, value):
     arguments = SimpleNamespace(set=[f"some-strategy.name = {text}"])
     assert parameter_changes(arguments) == {"some-strategy": {"name": value}}
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("-60 -50 km/s", [(-60, -50)]),
+        ("60 80.5 km/s", [(60, 80.5)]),
+        ("-1.5e2 -120 km/s , 60 80 km/s", [(-150, -120), (60, 80)]),
+        ("-60e3 -50e3 m/s;+6 8 km / s", [(-60, -50), (6, 8)]),
+    ],
+)
+def test_velocity_ranges_can_be_given(text, ends):
+    arguments = SimpleNamespace(set=[f"line-free.ranges={text}"])
+    ranges = parameter_changes(arguments)["line-free"]["ranges"]
+    assert [tuple(pair.to_value("km/s")) for pair in ranges] == ends
+
+
+@pytest.mark.parametrize("text", ["-60 -50", "-60 km/s", "60 80 K", "all", "5", "none"])
+def test_text_that_is_no_velocity_range_is_named_with_one_that_is(text, cube_file, tmp_path, capsys):
+    command = ["noise", str(cube_file), "--strategy", "line-free", "--output", str(tmp_path / "out.fits")]
+    assert main([*command, "--set", f"line-free.ranges={text}"]) == 1
+    error = one_error(capsys)
+    assert "--set line-free.ranges needs velocity ranges" in error
+    assert "write '-150 -120 km/s, 60 80 km/s'" in error
+
+
+def test_noise_is_measured_in_the_ranges_that_are_given(cube_file, tmp_path):
+    with fits.open(cube_file, mode="update") as hdus:
+        rng = np.random.default_rng(201)
+        hdus[0].data[:] = rng.normal(0, 2, hdus[0].data.shape)
+        hdus[0].data[20:] *= 5
+    out = tmp_path / "out.fits"
+    command = ["noise", str(cube_file), "--strategy", "line-free", "--output", str(out), "--quiet"]
+    assert main([*command, "--set", "line-free.ranges=-60 -51 km/s, -50 -41 km/s"]) == 0
+    noise = NoiseResult.read(out)
+    assert np.nanmedian(noise.sigma.value) == pytest.approx(2, rel=0.1)
+    assert "-60" in noise.meta["parameters"]["ranges"]
+
+
+def test_examples_in_the_help_are_parameters_that_exist(cube_file, tmp_path):
+    for verb, group in (("noise", "noise"), ("compare", "unabsorbed")):
+        required = ["--mask", "mask"] if verb == "compare" else []
+        arguments = build_parser(VERBS).parse_args([verb, "cube.fits", "--output", "out", *required])
+        arguments.set = [arguments.set_example]
+        ((name, values),) = parameter_changes(arguments).items()
+        strategy_parameters(group, [name], "cgps", {name: values})
+
+
+def test_strategy_of_the_command_is_that_of_the_estimator():
+    arguments = build_parser(VERBS).parse_args(["noise", "cube.fits", "--output", "out"])
+    assert arguments.strategy == NoiseEstimator().strategy
 
 
 def test_noise_of_a_cube_is_written_and_said(cube_file, tmp_path, capsys):
@@ -723,7 +885,13 @@ def test_noise_of_several_cubes_goes_to_a_folder(cube_file, tmp_path, capsys):
     [
         ("--output CUBE --overwrite", "cube.fits is the cube itself; choose another --output"),
         ("--output out.fits --strategy nope", "unknown strategy for the noise: 'nope'; known: "),
-        ("--output out.fits --set thirds.x=1", "unknown section 'thirds' in --set; known: mad-difference"),
+        ("--output out.fits --set mesh.x=1", "unknown section 'mesh' in --set; known: mad-difference"),
+        ("--output out.fits --set mesh", "is not SECTION.NAME=VALUE; write 'mesh.box_size=20 arcmin'"),
+        ("--output out.fits --strategy weights", "without a map of weights: give --weights"),
+        ("--output w.fits --overwrite --weights w.fits", "w.fits is the file of --weights; choose another"),
+        ("--output r.reg --overwrite --region ./r.reg", "r.reg is the file of --region; choose another"),
+        ("no.fits --output out", "no.fits: no such file"),
+        ("r.reg --output out", "r.reg: not a FITS file"),
         ("twin/cube.fits --output out", "two cubes have one name"),
         ("--output nowhere/out.fits", "cannot write nowhere/out.fits"),
     ],
@@ -732,12 +900,65 @@ def test_bad_argument_of_a_noise_measurement_is_one_line(
     arguments, message, cube_file, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    before = cube_file.read_bytes()
+    fits.writeto("w.fits", np.ones((24, 24)))
+    (tmp_path / "r.reg").write_text("galactic\ncircle(139.5, 0.1, 0.1)\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     given = [str(cube_file) if word == "CUBE" else word for word in arguments.split()]
     assert main(["noise", str(cube_file), *given, "--quiet"]) == 1
     assert message in one_error(capsys)
-    assert names_in(tmp_path) == {"cube.fits"}
-    assert cube_file.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_noise_never_replaces_a_cube_that_is_read(cube_file, tmp_path, capsys):
+    other = tmp_path / "cube_noise.fits"
+    other.write_bytes(cube_file.read_bytes())
+    command = ["noise", str(cube_file), str(other), "--output", str(tmp_path), "--overwrite"]
+    assert main(command) == 1
+    assert "cube_noise.fits is one of the cubes; choose another --output" in one_error(capsys)
+    assert other.read_bytes() == cube_file.read_bytes()
+
+
+def test_noise_of_what_is_finished_is_said_and_kept(cube_file, tmp_path, capsys):
+    bad = tmp_path / "bad.fits"
+    fits.writeto(bad, np.full((40, 24, 24), np.nan, np.float32), fits.getheader(cube_file))
+    out = tmp_path / "noise"
+    command = ["noise", str(cube_file), str(bad), "--output", str(out), "--workers", "1"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.out.endswith(f"wrote {out / 'cube_noise.fits'}\n")
+    assert "bad.fits" in said.err
+    assert names_in(out) == {"cube_noise.fits"}
+    assert main([*command[:2], *command[3:5], "--quiet", "--overwrite"]) == 1  # a folder is no file
+    assert main([*command, "--overwrite", "--quiet"]) == 1
+    bad.write_bytes(cube_file.read_bytes())
+    assert main([*command, "--overwrite", "--quiet"]) == 0
+    assert names_in(out) == {"cube_noise.fits", "bad_noise.fits"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; the files that were finished are kept"),
+        (MemoryError(), 1, "--velocity-range or --region, or hold fewer cubes at a time (--workers 1)"),
+    ],
+)
+def test_what_stops_a_noise_measurement_is_one_line(
+    error, code, message, cube_file, tmp_path, capsys, monkeypatch
+):
+    other = tmp_path / "other.fits"
+    other.write_bytes(cube_file.read_bytes())
+    measure = NoiseEstimator.estimate
+
+    def fail(estimator, cube, **how):
+        if cube.meta["path"].endswith("other.fits"):
+            raise error
+        return measure(estimator, cube, **how)
+
+    monkeypatch.setattr(NoiseEstimator, "estimate", fail)
+    command = ["noise", str(cube_file), str(other), "--output", str(tmp_path / "noise"), "--workers", "1"]
+    assert main([*command, "--quiet"]) == code
+    assert message in one_error(capsys)
+    assert names_in(tmp_path / "noise") == {"cube_noise.fits"}
 
 
 def test_strategies_are_listed_with_what_they_are_made_after(capsys, monkeypatch):

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hisatools import HISACube, ShellParameters, UnabsorbedEstimator
+from hisatools._messages import comparison_lines
 from hisatools.comparison import compare_unabsorbed, usable_strategies
 from hisatools.comparison_figures import central_voxel, strategy_styles
-from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
+from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError, ParameterUnitsError
 from hisatools.features import label_features
 from hisatools.hold_out import agreement, grow
 from hisatools.simulate import ModelParameters, simulate_cube
@@ -208,9 +209,37 @@ def test_features_have_rows_of_their_own_that_add_up(compared):
         rows = compared.features[compared.features["strategy"] == name]
         assert_array_equal(rows["feature"], np.arange(1, whole["n_features"] + 1))
         assert rows["n_voxels"].sum() == whole["n_voxels"]
-        for column, count in (("outside_bias", "outside_n_voxels"), ("inside_bias", "n_voxels")):
-            mean = np.sum(rows[column] * rows[count] * rows["known"]) / np.sum(rows[count] * rows["known"])
+        for column, count, known in (
+            ("outside_bias", "outside_n_voxels", "outside_known"),
+            ("inside_bias", "n_voxels", "known"),
+        ):
+            number = rows[count] * rows[known]
+            assert number.sum() == pytest.approx(whole[count] * whole[known])
+            mean = np.sum(rows[column] * number) / number.sum()
             assert mean.value == pytest.approx(whole[column].value, rel=1e-3, abs=1e-3)
+
+
+def test_silence_in_the_rim_is_a_share_of_its_own(two_boxes):
+    cube, mask = two_boxes
+    rim = (grow(label_features(mask)[0], np.array([1, 2]), np.ones(mask.shape, bool), 2) > 0) & ~mask
+    spoken_of = np.flatnonzero(rim)[:12]
+    silent = np.setdiff1d(np.flatnonzero(rim), spoken_of)
+    shy, open_ = Offset(3.0, silent), Offset(4.0)
+    comparison = compare_unabsorbed(
+        cube, mask, [estimator_of(shy, "shy"), estimator_of(open_, "open")], noise=1.5 * u.K
+    )
+    one, other = comparison.table
+    assert one["known"] == other["known"] == other["outside_known"] == 1
+    assert one["outside_n_voxels"] == other["outside_n_voxels"] == rim.sum()
+    assert one["outside_known"] == pytest.approx(12 / rim.sum())
+    assert one["outside_bias"].value == pytest.approx(3, abs=1e-4)
+    assert one["outside_chi2"] == pytest.approx(9 / (2**2 + 1.5**2), rel=1e-4)
+    rows = comparison.features[comparison.features["strategy"] == "shy"]
+    # All of the twelve are about the first box.
+    assert_allclose(rows["outside_known"], [12 / rows["outside_n_voxels"][0], 0])
+    assert np.isnan(rows["outside_bias"][1])
+    *_, line, _ = comparison_lines(comparison)
+    assert line.split()[:4] == ["shy", "100", "2.00", f"{100 * 12 / rim.sum():.3g}"]
 
 
 def test_features_are_where_their_voxels_are(two_boxes):
@@ -324,6 +353,33 @@ def test_blank_voxels_are_never_compared(two_boxes):
         assert np.isfinite(kelvin.reshape(-1)[call.index]).all()
 
 
+@pytest.mark.parametrize("kind", (np.float32, np.float64))
+def test_nan_in_a_mask_is_no_mask(two_boxes, kind):
+    cube, mask = two_boxes
+    numbers = mask.astype(kind)
+    numbers[:, :, 20:] = np.nan
+    for masks in ({"mask": numbers}, {"mask": mask, "within": numbers}):
+        comparison = compare_unabsorbed(cube, strategies=[estimator_of(Offset(1.0))], **masks)
+        assert_array_equal(comparison.labels > 0, mask)
+        assert_array_equal(comparison.index, np.flatnonzero(mask))
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [("mask", "no voxel of the mask is set"), ("blank", "the cube is blank"), ("within", "was accepted")],
+)
+def test_nothing_to_compare_is_said_with_the_reason(two_boxes, case, reason):
+    cube, mask = two_boxes
+    masks = {"mask": mask}
+    if case == "blank":
+        cube = make_cube(np.where(mask, np.nan, cube.kelvin))
+    else:
+        masks[case] = np.zeros_like(mask)
+    with pytest.warns(HISAWarning, match=f"there are 0 features to compare: .*{reason}"):
+        comparison = compare_unabsorbed(cube, strategies=["shell"], **masks)
+    assert comparison.table["n_features"][0] == 0
+
+
 # --- arguments --------------------------------------------------------------------------------
 
 
@@ -354,6 +410,11 @@ def test_by_default_all_are_compared_that_need_no_further_input(monkeypatch):
         ({"within": np.ones((2, 2), bool)}, InputError, "within has the shape \\(2, 2\\), the cube"),
         ({"truth": np.ones(3)}, InputError, "truth must be a Quantity of the cube's shape"),
         ({"rim": 0}, ParameterError, "rim must be finite and above 0"),
+        ({"noise": 3}, ParameterUnitsError, "noise needs a unit of K, got 3"),
+        ({"noise": 3 * u.m}, ParameterUnitsError, "noise needs a unit of K, got m"),
+        ({"noise": "file"}, ParameterUnitsError, "noise needs a unit of K, got 'file'"),
+        ({"noise": -3 * u.K}, ParameterError, "noise must be above 0 K somewhere, got .*-3 K"),
+        ({"noise": np.ones((2, 2)) * u.K}, InputError, "noise has the shape \\(2, 2\\)"),
         ({"workers": 0}, ParameterError, "workers must be finite and above 0"),
     ],
 )

@@ -32,7 +32,9 @@ class LineBackground:
     values : array_like, shape (n_bins, ...)
         Counts of events in each bin; the last two axes are the sky, if there are any. With ``sigma``:
         brightness, in K unless it has a unit. In counts, a cell that is NaN in some bin is left out of
-        all; a bin that is NaN in all cells is masked. In brightness, NaN is left out of means.
+        all; a bin that is NaN in all cells is masked. In brightness, the mean of each
+        channel is over the same sight lines: where one is NaN, the mean spectrum times its level, fitted to
+        the channels that it is known in and that are not masked, stands for it.
     edges : Quantity, shape (n_bins + 1,)
         Edges of the bins, rising or falling.
     sigma : Quantity or array_like, optional
@@ -150,6 +152,9 @@ class LineBackground:
         touched = [touched_bins(pair, self.edges) for pair in limits]
         other.mask_ranges = tuple(limits)
         other.mask = np.any([self._blank, *touched], axis=0)
+        if not self.is_counts:
+            # What a sight line has under the line must not count for its level elsewhere.
+            other.spectrum, _ = mean_spectrum(self.values, ~other.mask)
         return other
 
     def fit(self, model, *, start=None, limits=None, fixed=None, steps=None, integral=None):

@@ -147,7 +147,7 @@ def gaussian_cost(observed, expected, sigma):
     return float(0.5 * np.sum(((observed - expected) / sigma) ** 2))
 
 
-def fit_spectrum(curve, low, high, observed, sigma, *, x_unit, y_unit):
+def fit_spectrum(curve, low, high, observed, sigma, *, x_unit, y_unit, quiet=False):
     """Fit a model to the bins of a spectrum.
 
     Parameters
@@ -160,6 +160,9 @@ def fit_spectrum(curve, low, high, observed, sigma, *, x_unit, y_unit):
     sigma : `~numpy.ndarray`, shape (n_bins,), or None
         Gaussian error of each bin; None for counts, with the Poisson likelihood.
     x_unit, y_unit : `~astropy.units.Unit`
+    quiet : bool
+        Do not warn of a fit that did not converge; ``LineFit.is_valid`` tells all the same. For fits in
+        threads, which must not touch the warning filters: these belong to the whole process.
 
     Returns
     -------
@@ -190,7 +193,10 @@ def fit_spectrum(curve, low, high, observed, sigma, *, x_unit, y_unit):
         if needed == n_pieces:
             break
         n_pieces, start = needed, tuple(minuit.values)
-    return _result(minuit, problem, n_pieces, n_calls, x_unit, y_unit)
+    fit = _result(minuit, problem, n_pieces, n_calls, x_unit, y_unit)
+    if fit.message and not quiet:
+        warnings.warn(fit.message, HISAWarning, stacklevel=3)
+    return fit
 
 
 class _Problem:
@@ -254,17 +260,15 @@ def _migrad(minuit_class, curve, problem, start, n_pieces):
             minuit.errors[name] = curve.steps[name]
         elif low is not None and high is not None:
             minuit.errors[name] = min(minuit.errors[name], 0.05 * (high - low))
-    with warnings.catch_warnings():
-        # iminuit warns where nothing is free; the result is right all the same.
-        warnings.simplefilter("ignore")
-        if not any(not fixed for fixed in minuit.fixed):
-            return minuit
-        ncall = CALLS_PER_PARAMETER * minuit.nfit
-        minuit.migrad(ncall=ncall)
-        if not minuit.valid:
-            minuit.strategy = 2
-            minuit.simplex(ncall=ncall).migrad(ncall=ncall)
-        minuit.hesse()
+    # HESSE warns where nothing is free; the result is right all the same.
+    if all(minuit.fixed):
+        return minuit
+    ncall = CALLS_PER_PARAMETER * minuit.nfit
+    minuit.migrad(ncall=ncall)
+    if not minuit.valid:
+        minuit.strategy = 2
+        minuit.simplex(ncall=ncall).migrad(ncall=ncall)
+    minuit.hesse()
     return minuit
 
 
@@ -278,8 +282,6 @@ def _result(minuit, problem, n_pieces, n_calls, x_unit, y_unit):
     is_valid = not free.any() or bool(minuit.valid and minuit.covariance is not None and minuit.accurate)
     at_limit = tuple(name for name in curve.names if _is_at_limit(minuit, curve, name))
     message = "" if is_valid else _complaint(minuit, at_limit)
-    if message:
-        warnings.warn(message, HISAWarning, stacklevel=4)
     expected = problem.expected(values, n_pieces)
     statistic = problem.cost(values, n_pieces)
     if problem.sigma is None:

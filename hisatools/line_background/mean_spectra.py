@@ -1,12 +1,11 @@
 """Fits of the mean spectrum beside a feature, with the weight that each channel has in them."""
 
-import warnings
 from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
 
-from hisatools.errors import HISAWarning, InputError
+from hisatools.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,31 +36,30 @@ def fit_polynomial(order, mean, count, fitted, source):
     return FittedSpectrum(source_weights @ mean, fit_weights @ mean, source_weights, fit_weights)
 
 
-def fit_model(model, mean, count, velocity_fitted, velocity_source):
-    """The same with an astropy model and iminuit; None where the fit does not converge."""
+def fit_model(model, mean, count, velocity_fitted, velocity_source, width):
+    """The same with an astropy model and iminuit; None where the fit does not converge.
+
+    ``width`` is that of a channel; velocities are in km/s.
+    """
     from hisatools.line_background.curves import as_curve
     from hisatools.line_background.fit import fit_spectrum
 
     some = count > 0
-    half = 0.5 * abs(velocity_fitted[1] - velocity_fitted[0]) if velocity_fitted.size > 1 else 0.5
-    half = min(half, 0.5 * abs(velocity_source[1] - velocity_source[0])) if velocity_source.size > 1 else half
-    bins = [(v - half, v + half) for v in (velocity_fitted[some], velocity_source, velocity_fitted)]
+    bins = [(v - width / 2, v + width / 2) for v in (velocity_fitted[some], velocity_source, velocity_fitted)]
     error = 1 / np.sqrt(count[some])
     units = {"x_unit": u.km / u.s, "y_unit": u.K}
     curve = as_curve(model, **units)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HISAWarning)
-            fit = fit_spectrum(curve, *bins[0], mean[some], error, **units)
+        fit = fit_spectrum(curve, *bins[0], mean[some], error, quiet=True, **units)
     except InputError:
         return None
     if not fit.is_valid:
         return None
-    at_fitted, *others = (fit.derivatives(*ends) / (2 * half) for ends in bins)
+    at_fitted, *others = (fit.derivatives(*ends) / width for ends in bins)
     weights = []
     for slope in others:
         full = np.zeros((slope.shape[1], len(count)))
         full[:, some] = slope.T @ fit.covariance @ (at_fitted / error**2)
         weights.append(full)
-    levels = [fit.expected(*ends) / (2 * half) for ends in bins[1:]]
+    levels = [fit.expected(*ends) / width for ends in bins[1:]]
     return FittedSpectrum(*levels, *weights)

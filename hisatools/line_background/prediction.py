@@ -23,8 +23,8 @@ class LinePrediction:
     template : `~numpy.ndarray` or Quantity in K, shape (...)
         Counts in the side ranges, or their mean brightness, filtered if that was asked for.
     expected, expected_sigma : float, or Quantity in K, shape (n_source,)
-        The same summed over all cells, or as mean over the sight lines; its error comes from the counts
-        in the side ranges and in the fitted bins, which are in part the same.
+        The same summed over all cells, or as mean over the sight lines, before any filter; its error comes
+        from what is in the side ranges and in the fitted bins, which are in part the same.
     source_range : Quantity, shape (2,)
     side_ranges : list of Quantity, shape (2,)
         As they were used, snapped to whole bins.
@@ -73,7 +73,8 @@ def predict(background, fit, source_range, side_ranges, *, spatial_filter, rebin
     over_sides = fit.expected(side_low, side_high) / background.per_bin(side_low, side_high)
     if not over_sides.sum() > 0:
         raise InputError("the fitted model is not positive in the side ranges, so nothing can be scaled")
-    expected, sigma = _expected(background, fit, used, (low, high), over_source, over_sides)
+    scale = _side_scale(background, used, over_sides)
+    expected, sigma = _expected(background, fit, used, (low, high), over_source, *scale)
     common = {
         "source_range": limits * background.x_unit,
         "side_ranges": [np.array(pair) * background.x_unit for pair in snapped],
@@ -182,17 +183,9 @@ def _count_template(sides, spatial_filter, rebin):
     counts = sides.sum(axis=0, dtype=float)
     if spatial_filter is None:
         return counts
-    known = np.isfinite(counts)
-
-    def apply(maps):
-        # Outside the known cells nothing may be left of the total.
-        return np.where(known, spatial_filter(np.where(known, maps, np.nan)), 0)
-
-    if rebin is None:
-        filtered = template.filter_counts(np.where(known, counts, 0), apply)
-    else:
-        filtered = template.rebinned_filter(np.where(known, counts, 0), rebin, spatial_filter)
-    return np.where(known, filtered, np.nan)
+    if rebin is not None:
+        return template.rebinned_filter(counts, rebin, spatial_filter)
+    return template.filter_counts(counts, spatial_filter)
 
 
 def _mean_template(sides, over_sides, spatial_filter):
@@ -205,24 +198,41 @@ def _mean_template(sides, over_sides, spatial_filter):
     return mean if spatial_filter is None else np.where(some, spatial_filter(mean), np.nan)
 
 
-def _expected(background, fit, used, source, over_source, over_sides):
+def _side_scale(background, used, over_sides):
+    """What the side bins hold over what the model says, and its derivative to the spectrum there.
+
+    Of brightness it is the mean of that ratio over the sight lines, each with the channels that it has, as in
+    `_mean_template`: what is expected is then the mean of what is predicted.
+    """
+    if background.is_counts:
+        expected = over_sides.sum()
+        return background.spectrum[used].sum() / expected, np.full(len(over_sides), 1 / expected)
+    sides = background.values[used].reshape(len(over_sides), -1)
+    known = np.isfinite(sides)
+    model = over_sides @ known
+    some = model > 0
+    if not some.any():
+        raise InputError("no sight line has a side channel where the fitted model is positive")
+    ratio = np.where(known, sides, 0).sum(axis=0, dtype=float)[some] / model[some]
+    return ratio.mean(), np.mean(known[:, some] / model[some], axis=1)
+
+
+def _expected(background, fit, used, source, over_source, ratio, share):
     """Source times observed sides over expected sides, and its error, to first order in the data.
 
     The bins of the sides serve twice, as they are and in the fit, so their errors are followed
-    through both.
+    through both; ``ratio`` and ``share`` are those of `_side_scale`.
     """
-    observed, expected = background.spectrum[used].sum(), over_sides.sum()
     low, high = background.edges[:-1], background.edges[1:]
     per_bin = background.per_bin(low, high)
     slope = fit.derivatives(low, high) / per_bin
     slope_source = fit.derivatives(*source) / background.per_bin(*source)
-    slope_sides = slope[:, used].sum(axis=1)
-    to_parameters = slope_source / expected - np.outer(slope_sides, over_source / expected**2)
+    to_parameters = slope_source - np.outer(slope[:, used] @ share, over_source)
     mu = fit.expected(low, high) / per_bin
     variance = np.maximum(mu, 0) if background.is_counts else background.sigma**2
     fitted = ~background.mask & (variance > 0)
     by_bin = np.zeros((len(over_source), len(low)))
-    by_bin[:, fitted] = observed * to_parameters.T @ fit.covariance @ (slope[:, fitted] / variance[fitted])
-    by_bin[:, used] += (over_source / expected)[:, None]
+    by_bin[:, fitted] = ratio * to_parameters.T @ fit.covariance @ (slope[:, fitted] / variance[fitted])
+    by_bin[:, used] += np.outer(over_source, share)
     counted = ~background.mask | used
-    return over_source * observed / expected, np.sqrt(by_bin[:, counted] ** 2 @ variance[counted])
+    return over_source * ratio, np.sqrt(by_bin[:, counted] ** 2 @ variance[counted])

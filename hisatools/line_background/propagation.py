@@ -24,11 +24,14 @@ class Estimate:
     pull : `~numpy.ndarray`, shape (n_y, n_x)
         Ratio of the sight line to the mean spectrum, by which errors of the latter count.
     known : `~numpy.ndarray`, shape (n_side, n_y, n_x)
-        Share of the sight lines, under the smoothing Gaussian, that is known in each side channel.
+        Weight of each side channel under the smoothing Gaussian, which is what is known in it; all side
+        channels of a sight line that has any sum to their number.
     side, fitted, source : `~numpy.ndarray` of int
         Channels of the template, of the fit, and of the feature.
     source_weights, side_weights : `~numpy.ndarray`, shape (n_source, n_fitted) and (n_side, n_fitted)
         Derivatives of the fitted spectrum to the mean spectrum.
+    mean_covariance : `~numpy.ndarray`, shape (n_fitted, n_fitted)
+        K^2; what else the mean spectrum may be off by, for want of sight lines.
     footprint : `~numpy.ndarray` of bool
         Sight lines of the mean spectrum, in a sky that reaches as far as smoothing does.
     inner : tuple of slice
@@ -46,6 +49,7 @@ class Estimate:
     source: np.ndarray
     source_weights: np.ndarray
     side_weights: np.ndarray
+    mean_covariance: np.ndarray
     footprint: np.ndarray
     inner: tuple
     along: list
@@ -68,6 +72,8 @@ def error_variance(estimate, errors, noise_kelvin):
     """
     total = np.maximum(_noise_variance(estimate, errors.noise_scales, noise_kelvin), 0)
     missed = np.zeros_like(total)
+    if estimate.mean_covariance.any():
+        missed += _mean_variance(estimate, estimate.mean_covariance)
     for variance, scale_chan, scale_pix in errors.structure:
         missed += variance * _structure_variance(estimate, scale_chan, scale_pix)
     return total + np.maximum(missed, 0)
@@ -118,20 +124,30 @@ class _Pairs:
         side_side = _gaussian(e.side, e.side, scale_chan)
         side_fit = _gaussian(e.side, e.fitted, scale_chan)
         fit_fit = _gaussian(e.fitted, e.fitted, scale_chan)
-        # The weights of the mean spectrum: pull * (source_weights - own * sum over the known side channels).
-        drop = np.tensordot(e.side_weights, e.known, axes=(0, 0))
+        drop = _drop(e)
         self.own_own = own**2 * np.sum(_apply(side_side, e.known) * e.known, axis=0)
         first = _apply(e.source_weights @ side_fit.T, e.known)
         second = np.sum(e.known * _apply(side_fit, drop), axis=0)
         self.own_mean = own * pull * (first - own * second)
-        first = np.einsum("vi,ij,vj->v", e.source_weights, fit_fit, e.source_weights)[:, None, None]
-        second = _apply(e.source_weights @ fit_fit, drop)
-        third = np.sum(drop * _apply(fit_fit, drop), axis=0)
-        self.mean_mean = pull**2 * (first - 2 * own * second + own**2 * third)
+        self.mean_mean = _mean_variance(e, fit_fit)
         self.voxel_own = own * _apply(_gaussian(e.source, e.side, scale_chan), e.known)
         to_fit = _gaussian(e.source, e.fitted, scale_chan)
         first = np.sum(to_fit * e.source_weights, axis=1)[:, None, None]
         self.voxel_mean = pull * (first - own * _apply(to_fit, drop))
+
+
+def _drop(estimate):
+    """What the side channels take off the weights of the mean: pull * (source_weights - own * this)."""
+    return np.tensordot(estimate.side_weights, estimate.known, axes=(0, 0))
+
+
+def _mean_variance(estimate, covariance):
+    """Variance of T_U from a covariance of the mean spectrum's channels, shape (n_source, n_y, n_x)."""
+    e, drop = estimate, _drop(estimate)
+    first = np.einsum("vi,ij,vj->v", e.source_weights, covariance, e.source_weights)[:, None, None]
+    second = _apply(e.source_weights @ covariance, drop)
+    third = np.sum(drop * _apply(covariance, drop), axis=0)
+    return e.pull**2 * (first - 2 * e.own * second + e.own**2 * third)
 
 
 def _apply(matrix, maps):

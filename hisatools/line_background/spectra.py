@@ -6,6 +6,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import HISAWarning, InputError
+from hisatools.line_background.levels import level_means
 
 
 def count_spectrum(values):
@@ -51,13 +52,16 @@ def count_spectrum(values):
     return values, np.nansum(values.reshape(len(values), -1), axis=1, dtype=float), known
 
 
-def mean_spectrum(values):
-    """Mean of each channel over what is known in it, K.
+def mean_spectrum(values, counted=None):
+    """Mean of each channel over the sight lines, K.
 
     Parameters
     ----------
     values : `~numpy.ndarray`, shape (n_bins, ...)
         NaN is blank.
+    counted : `~numpy.ndarray` of bool, shape (n_bins,), optional
+        Channels that tell how bright a sight line is that is not known in all channels; by default all. See
+        `hisatools.line_background.levels`.
 
     Returns
     -------
@@ -66,10 +70,9 @@ def mean_spectrum(values):
     known : `~numpy.ndarray` of bool, shape (n_bins,)
     """
     cells = values.reshape(len(values), -1)
-    finite = np.isfinite(cells)
-    count = finite.sum(axis=1)
-    total = np.where(finite, cells, 0).sum(axis=1, dtype=float)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan), count > 0
+    known = np.isfinite(cells).any(axis=1)
+    spectrum = level_means(cells, known if counted is None else counted)
+    return spectrum, known
 
 
 def checked_sigma(sigma, known, unit):

@@ -94,38 +94,54 @@ def filter_counts(counts, apply):
     Parameters
     ----------
     counts : `~numpy.ndarray`, shape (..., n_y, n_x)
+        NaN is blank, and stays so.
     apply : callable
-        The filter.
+        The filter; it sees the NaN.
     """
-    filtered = np.maximum(apply(counts), 0)
-    return filtered * _ratio(counts.sum(axis=(-2, -1)), filtered.sum(axis=(-2, -1)))[..., None, None]
+    return _with_totals(np.maximum(apply(counts), 0), counts)
 
 
 def rebinned_filter(counts, n_joined, apply):
     """Filter sums of neighbouring bins and give each bin the pattern of its group.
 
     Few counts make a poor pattern: bins along the axis before the sky are joined, filtered, and parted
-    again, each fine bin with the total it had.
+    again, each fine bin with the total it had. A cell that is blank in some bins of a group counts with
+    its share of the others.
 
     Parameters
     ----------
     counts : `~numpy.ndarray`, shape (..., n_bins, n_y, n_x)
+        NaN is blank, and stays so.
     n_joined : int
         Bins in a group; the last group may be smaller.
     apply : callable
-        The filter.
+        The filter; it sees NaN where a cell is blank in all bins of a group.
 
     Returns
     -------
     `~numpy.ndarray`, same shape
     """
     starts = np.arange(0, counts.shape[-3], n_joined)
-    joined = filter_counts(np.add.reduceat(counts, starts, axis=-3), apply)
-    totals = joined.sum(axis=(-2, -1), keepdims=True)
-    # A group without counts has no pattern; its bins are empty too.
-    pattern = np.divide(joined, totals, out=np.zeros_like(joined, float), where=totals > 0)
+    known = np.isfinite(counts)
+    totals = np.nansum(counts, axis=(-2, -1), keepdims=True)
+    summed, told, whole = (
+        np.add.reduceat(each, starts, axis=-3)
+        for each in (np.where(known, counts, 0), known * totals, totals)
+    )
+    some = np.logical_or.reduceat(known, starts, axis=-3)
+    joined = np.where(some, summed * _ratio(np.broadcast_to(whole, told.shape), told), np.nan)
+    pattern = np.maximum(apply(joined), 0)
     group = np.arange(counts.shape[-3]) // n_joined
-    return pattern[..., group, :, :] * counts.sum(axis=(-2, -1), keepdims=True)
+    return _with_totals(pattern[..., group, :, :], counts)
+
+
+def _with_totals(pattern, counts):
+    """A pattern in the known cells, scaled to the total of each map of counts."""
+    known = np.isfinite(counts)
+    # Outside the known cells nothing may be left of the total.
+    pattern = np.where(known, pattern, 0)
+    totals = np.nansum(counts, axis=(-2, -1))
+    return np.where(known, pattern * _ratio(totals, pattern.sum(axis=(-2, -1)))[..., None, None], np.nan)
 
 
 def _ratio(upper, lower):

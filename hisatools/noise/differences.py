@@ -5,6 +5,8 @@ import numpy as np
 from hisatools.noise.correlation import DIFFERENCE_LAG, DIFFERENCE_WEIGHTS
 
 MIN_CHANNELS = 8
+# Fewer tell nothing of the correlation by their differences alone.
+MIN_CORRELATION_CHANNELS = 4 * MIN_CHANNELS
 LARGEST_LINE_CHAN = 6.0
 MANY_SIGHT_LINES = 256
 # Enough to measure one number for the whole cube.
@@ -48,7 +50,7 @@ def difference_line_chan(kelvin, *, lag=None):
     float
         FWHM of the Gaussian line profile; 0 for white noise, or where it cannot be told.
     """
-    if len(kelvin) < 4 * MIN_CHANNELS:
+    if len(kelvin) < MIN_CORRELATION_CHANNELS:
         return 0.0
     if lag is None:
         lag = DIFFERENCE_LAG if kelvin[0].size >= MANY_SIGHT_LINES else 1

@@ -12,6 +12,7 @@ from hisatools.noise.masks import SkyMask
 from hisatools.noise.protocols import NoiseMeasurement
 from hisatools.noise.result import NoiseResult
 from hisatools.noise.sources import SourceMask, automatic_mask
+from hisatools.parameters import check_number
 from hisatools.search.base import run_blocks
 
 __all__ = ["NoiseEstimator", "estimate_many"]
@@ -24,7 +25,8 @@ class NoiseEstimator:
     ----------
     strategy : str
         ``"thirds"``, ``"line-free"``, ``"mesh"``, ``"mad-difference"``, ``"weights"``, ``"radiometer"``,
-        ``"propagated"``, or one that a package of yours adds; see `hisatools.strategies.available`.
+        ``"propagated"``, or one that a package of yours adds; see `hisatools.strategies.available`. The
+        default, ``"mad-difference"``, hangs least on sources and on the size of the sky.
     parameters : optional
         Of the strategy's ``Parameters``; its defaults if not given.
     **inputs
@@ -45,7 +47,7 @@ class NoiseEstimator:
     True
     """
 
-    def __init__(self, strategy="thirds", parameters=None, **inputs):
+    def __init__(self, strategy="mad-difference", parameters=None, **inputs):
         kind = strategies.load("noise", strategy)
         wanted = getattr(kind, "Parameters", None)
         if parameters is not None and wanted is not None and not isinstance(parameters, wanted):
@@ -88,8 +90,12 @@ class NoiseEstimator:
         Raises
         ------
         InputError
-            If the mask does not fit, or too little of the cube is left to measure noise.
+            If the mask does not fit, or too little of the cube is left to measure noise. Where there is
+            just enough, a `~hisatools.errors.HISAWarning` says how uncertain the noise is.
+        ParameterError
+            If ``workers`` is no whole number above 0, or the mask's name is unknown.
         """
+        workers = check_number("workers", workers, integer=True)
         rounds = None
         if isinstance(mask, str):
             if mask != "automatic":
@@ -172,6 +178,8 @@ def estimate_many(cubes, estimator, *, masks=None, workers=1, progress=False):
     ------
     InputError
         If a cube cannot be read or measured; the message names it.
+    ParameterError
+        If ``workers`` is no whole number above 0, or one cube or one mask is given in place of a sequence.
 
     Examples
     --------
@@ -182,8 +190,11 @@ def estimate_many(cubes, estimator, *, masks=None, workers=1, progress=False):
     >>> len(estimate_many(cubes, NoiseEstimator("thirds"), workers=2))
     2
     """
-    cubes = list(cubes)
-    masks = [masks] * len(cubes) if masks is None or isinstance(masks, str) else list(masks)
+    workers = check_number("workers", workers, integer=True)
+    cubes = _several("cubes", cubes)
+    if masks is not None and not isinstance(masks, str):
+        masks = _several("masks", masks)
+    masks = [masks] * len(cubes) if masks is None or isinstance(masks, str) else masks
     if len(masks) != len(cubes):
         raise InputError(f"{len(masks)} masks for {len(cubes)} cubes; give one for each, or None")
 
@@ -193,6 +204,19 @@ def estimate_many(cubes, estimator, *, masks=None, workers=1, progress=False):
 
     pairs = list(zip(cubes, masks, strict=True))
     return run_blocks(measure, pairs, workers=workers, progress=progress, description="noise")
+
+
+def _several(name, values):
+    """A list of what was given as a sequence; one thing alone is none."""
+    try:
+        if isinstance(values, str | Path):
+            raise TypeError
+        return list(values)
+    except TypeError:
+        raise ParameterError(
+            f"{name} must be a sequence with one for each cube, got {type(values).__name__}; "
+            f"write for example {name}=[one, other]"
+        ) from None
 
 
 def _opened(cube):

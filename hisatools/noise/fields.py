@@ -13,9 +13,16 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import norm
 
 from hisatools.errors import InputError
+from hisatools.noise.certainty import (
+    difference_correlation,
+    gathered_values,
+    profile_correlation,
+    warn_of_white,
+)
 from hisatools.noise.correlation import DIFFERENCE_LAG, MAD_TO_SIGMA, box_noise, noise_correlation
 from hisatools.noise.differences import (
     MIN_CHANNELS,
+    MIN_CORRELATION_CHANNELS,
     difference_line_chan,
     difference_variance,
     third_difference,
@@ -44,15 +51,24 @@ class NoiseField:
     smooth_kelvin : `~numpy.ndarray` of float32, same shape
         The emission that was taken out; NaN where blank or masked.
     beam_pix : float
-        FWHM of the beam.
+        FWHM of the beam over which the noise is correlated: measured, or the header's where the sky is
+        smaller than the box.
     line_chan : float
         FWHM of the profile over which the noise of neighbouring channels is correlated.
+    channels_per_value : float
+        Channels that count as one independent value.
     """
 
     kelvin: np.ndarray
     smooth_kelvin: np.ndarray
     beam_pix: float
     line_chan: float
+    channels_per_value: float
+
+    def n_values(self, fwhm_pix, *, n_parts=1):
+        """Independent values that tell the noise of a typical sight line, or of one part of its band."""
+        count = np.isfinite(self.kelvin).sum(axis=0) // n_parts
+        return gathered_values(count, fwhm_pix, self.beam_pix, self.channels_per_value)
 
 
 def noise_field(cube, mask=None, *, workers=1):
@@ -75,15 +91,16 @@ def noise_field(cube, mask=None, *, workers=1):
         If the sky is smaller than the box and the spectra are too short for differences.
     """
     kelvin = unmasked(cube, mask)
-    beam_pix, box_pix = beam_of(cube), box_of(cube)
+    box_pix = box_of(cube)
     if not wide(cube):
-        return _channel_field(kelvin, beam_pix, source(cube))
+        return _channel_field(kelvin, beam_of(cube), source(cube))
     correlation = noise_correlation(kelvin, box_pix, workers=workers)
     share = box_noise(box_pix, correlation.beam_pix)
     smooth = np.array(run_blocks(lambda channel: box_mean(channel, box_pix), kelvin, workers=workers))
     field = (kelvin - smooth) / np.float32(np.sqrt(share.removed))
     check_enough(field, source(cube))
-    return NoiseField(field, smooth, beam_pix, correlation.line_chan)
+    line_chan = correlation.line_chan
+    return NoiseField(field, smooth, correlation.beam_pix, line_chan, profile_correlation(line_chan))
 
 
 def _channel_field(kelvin, beam_pix, source_name):
@@ -97,7 +114,10 @@ def _channel_field(kelvin, beam_pix, source_name):
         difference_variance(DIFFERENCE_LAG, line_chan)
     )
     check_enough(field, source_name)
-    return NoiseField(field, running_mean(kelvin, 5), beam_pix, line_chan)
+    if len(kelvin) < MIN_CORRELATION_CHANNELS:
+        warn_of_white(source_name, len(kelvin), MIN_CORRELATION_CHANNELS)
+    smooth = running_mean(kelvin, 5)
+    return NoiseField(field, smooth, beam_pix, line_chan, difference_correlation(line_chan))
 
 
 def running_mean(kelvin, n_channels):

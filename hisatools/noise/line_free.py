@@ -7,9 +7,11 @@ import numpy as np
 
 from hisatools.errors import InputError, ParameterError
 from hisatools.io.regions import velocity_slice
+from hisatools.noise.certainty import gathered_values, warn_if_few
 from hisatools.noise.correlation import difference_rms
 from hisatools.noise.differences import MIN_CHANNELS, OUTER_DEVIATION
 from hisatools.noise.fields import (
+    beam_of,
     clipped_variance,
     running_mean,
     scale_pix,
@@ -18,7 +20,7 @@ from hisatools.noise.fields import (
 )
 from hisatools.noise.protocols import NoiseMeasurement
 from hisatools.noise.scales import SkyParameters
-from hisatools.parameters import _number
+from hisatools.parameters import _number, check_quantity
 
 __all__ = ["LineFreeParameters", "LineFreeStrategy", "line_free_channels"]
 
@@ -58,7 +60,16 @@ class LineFreeParameters(SkyParameters):
                 f"ranges must be pairs of velocities, got {self.ranges!r}; "
                 "write for example ranges=((-150, -120) * u.km / u.s,)"
             )
-        object.__setattr__(self, "ranges", ranges)
+        object.__setattr__(self, "ranges", tuple(tuple(map(_velocity, pair)) for pair in ranges))
+
+    def to_dict(self):
+        """Field names and values, ranges as a text such as "-60..-50 km/s, 60..80 km/s"."""
+        text = ", ".join(f"{low.value:.8g}..{high.value:.8g} km/s" for low, high in self.ranges)
+        return {**super().to_dict(), "ranges": text}
+
+
+def _velocity(end):
+    return check_quantity("ranges", end, u.km / u.s, above=-np.inf)
 
 
 class LineFreeStrategy:
@@ -106,8 +117,10 @@ class LineFreeStrategy:
         else:
             channels = line_free_channels(kelvin, parameters.level)
             need_channels(kelvin, channels, source(cube))
-        field, _ = quiet_field(kelvin, channels)
+        field, per_value = quiet_field(kelvin, channels)
         fwhm_pix = scale_pix("smoothing", parameters.smoothing, parameters.smoothing_beams, cube)
+        count = np.isfinite(field).sum(axis=0)
+        warn_if_few(gathered_values(count, fwhm_pix, beam_of(cube), per_value), source(cube))
         sigma_kelvin = np.sqrt(clipped_variance(field, fwhm_pix, parameters.clip, workers=workers))
         return NoiseMeasurement(sigma_kelvin, {"channels": channel_text(channels)})
 
@@ -202,7 +215,7 @@ def need_values(kelvin, channels, source_name):
 
 
 def quiet_field(kelvin, channels):
-    """Deviations of the line-free channels from their mean, of the variance of the noise, and that mean."""
+    """Deviations of the line-free channels from their mean, of the noise's variance; channels per value."""
     part = kelvin[channels]
     count = np.isfinite(part).sum(axis=0)
     usable = count >= MIN_CHANNELS
@@ -211,7 +224,7 @@ def quiet_field(kelvin, channels):
     correlated = _correlated_channels(part, np.diff(np.flatnonzero(channels)) == 1, count[usable])
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(count > correlated, 1 / np.sqrt(1 - correlated / count), np.nan)
-    return (part * scale).astype(np.float32), mean
+    return (part * scale).astype(np.float32), correlated
 
 
 def _correlated_channels(part, adjacent, count):

@@ -1,5 +1,6 @@
 """Masks by hand: circles, ellipses, polygons and regions on the sky or in pixels, added call by call."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from regions import (
     SkyRegion,
 )
 
-from hisatools.errors import InputError, ParameterError, ParameterUnitsError
+from hisatools.errors import HISAWarning, InputError, ParameterError, ParameterUnitsError
 from hisatools.io.regions import _read_regions
+from hisatools.parameters import check_number, check_quantity
 
 __all__ = ["SkyMask"]
 
@@ -29,6 +31,8 @@ __all__ = ["SkyMask"]
 @dataclass(frozen=True, eq=False)
 class SkyMask:
     """Sight lines that are left out of a measurement; each call returns a larger mask.
+
+    What holds no pixel of the map adds nothing, and a `~hisatools.errors.HISAWarning` says so.
 
     Parameters
     ----------
@@ -55,6 +59,8 @@ class SkyMask:
     inside: np.ndarray
     wcs: WCS
     parts: tuple = ()
+    # With None, numpy leaves ``array | mask`` to this class, which refuses it.
+    __array_ufunc__ = None
 
     @classmethod
     def of(cls, cube):
@@ -79,6 +85,11 @@ class SkyMask:
         Returns
         -------
         SkyMask
+
+        Raises
+        ------
+        ParameterError
+            If the position is not one place, or the radius no size above 0 that goes with it.
         """
         on_sky = _on_sky(centre, radius=radius)
         kind = CircleSkyRegion if on_sky else CirclePixelRegion
@@ -99,8 +110,14 @@ class SkyMask:
         Returns
         -------
         SkyMask
+
+        Raises
+        ------
+        ParameterError
+            As `circle`, or if the angle has no unit.
         """
         on_sky = _on_sky(centre, width=width, height=height)
+        check_quantity("angle", angle, u.deg, above=-np.inf)
         kind = EllipseSkyRegion if on_sky else EllipsePixelRegion
         return self._with("ellipse", kind(_position(centre), width, height, angle))
 
@@ -115,14 +132,16 @@ class SkyMask:
         Returns
         -------
         SkyMask
+
+        Raises
+        ------
+        ParameterError
+            If the corners are fewer, not finite, or no positions.
         """
-        n = len(vertices)
-        if n < 3:
-            raise ParameterError(f"vertices must be three or more, got {n}")
+        vertices = _corners(vertices)
         if isinstance(vertices, SkyCoord):
             return self._with("polygon", PolygonSkyRegion(vertices))
-        x, y = np.asarray(vertices, float).T
-        return self._with("polygon", PolygonPixelRegion(PixCoord(x, y)))
+        return self._with("polygon", PolygonPixelRegion(PixCoord(*vertices.T)))
 
     def region(self, region):
         """Add what DS9 or the regions package describes.
@@ -149,12 +168,19 @@ class SkyMask:
 
     def __or__(self, other):
         """What either mask leaves out."""
+        if not isinstance(other, SkyMask):
+            raise ParameterError(
+                f"a SkyMask can be joined with a SkyMask only, got {type(other).__name__}; write for example "
+                "mask | SkyMask(array, mask.wcs)"
+            )
         if other.inside.shape != self.inside.shape:
             raise InputError(
                 f"masks of shape {self.inside.shape} and {other.inside.shape} cannot be joined; "
                 "make both for one cube"
             )
         return SkyMask(self.inside | other.inside, self.wcs, (*self.parts, *other.parts))
+
+    __ror__ = __or__
 
     def _with(self, name, *regions):
         added, excluded = (np.zeros(self.inside.shape, bool) for _ in range(2))
@@ -164,6 +190,14 @@ class SkyMask:
             target |= self._pixels(region)
         added &= ~excluded
         part = f"{name}: {int(added.sum())} pixels"
+        if not added.any():
+            n_y, n_x = added.shape
+            warnings.warn(
+                f"{name}: no pixel centre of the map of {n_x} x {n_y} pixels lies in it, nothing is added; "
+                "compare its place and size with those of the map",
+                HISAWarning,
+                stacklevel=3,
+            )
         return SkyMask(self.inside | added, self.wcs, (*self.parts, part))
 
     def _pixels(self, region):
@@ -192,13 +226,52 @@ def _on_sky(centre, **sizes):
                 f"{name} must be a number of pixels with a position in pixels, got {size!r}; "
                 f"write for example {name}=12, or give a SkyCoord"
             )
-        if not size > 0:
-            raise ParameterError(f"{name} must be above 0, got {size}")
+        if on_sky:
+            check_quantity(name, size, u.arcmin)
+        else:
+            check_number(name, size)
     return on_sky
 
 
 def _position(centre):
     if isinstance(centre, SkyCoord):
-        return centre
-    x, y = centre
-    return PixCoord(float(x), float(y))
+        if centre.isscalar and _finite(centre):
+            return centre
+    else:
+        pair = _numbers(centre)
+        if pair is not None and pair.shape == (2,) and np.isfinite(pair).all():
+            return PixCoord(*map(float, pair))
+    raise ParameterError(
+        f"centre must be one position, a SkyCoord or (x, y) in pixels, got {centre!r}; "
+        "write for example (12, 30)"
+    )
+
+
+def _corners(vertices):
+    """The corners of a polygon: SkyCoord of shape (n,), or array of shape (n, 2)."""
+    corners = vertices if isinstance(vertices, SkyCoord) else _numbers(vertices)
+    if isinstance(vertices, SkyCoord):
+        fine = vertices.ndim == 1 and _finite(vertices)
+    else:
+        fine = corners is not None and corners.ndim == 2 and corners.shape[1] == 2
+        fine = fine and np.isfinite(corners).all()
+    if not fine:
+        raise ParameterError(
+            f"vertices must be finite corners, one SkyCoord of shape (n,) or pairs (x, y), got {vertices!r}; "
+            "write for example [(3, 3), (9, 3), (6, 8)]"
+        )
+    if len(corners) < 3:
+        raise ParameterError(f"vertices must be three or more, got {len(corners)}")
+    return corners
+
+
+def _numbers(values):
+    """An array of numbers, also from an iterator; None for what is none."""
+    try:
+        return np.asarray(values if isinstance(values, str | np.ndarray) else list(values), float)
+    except (TypeError, ValueError):
+        return None
+
+
+def _finite(position):
+    return bool(np.isfinite(position.spherical.lon).all() and np.isfinite(position.spherical.lat).all())

@@ -1,5 +1,6 @@
 """The rms of O - S in a mesh of boxes on each channel map, as sigma(l, b, v)."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -11,9 +12,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import norm
 
-from hisatools.errors import ParameterError
+from hisatools.errors import HISAWarning, ParameterError
+from hisatools.noise.box_means import mean_share
+from hisatools.noise.certainty import box_values, warn_if_few
 from hisatools.noise.correlation import MIN_SAMPLES
-from hisatools.noise.fields import clipped_variance, noise_field, scale_pix
+from hisatools.noise.fields import box_of, clipped_variance, noise_field, scale_pix, source, wide
 from hisatools.noise.protocols import NoiseMeasurement
 from hisatools.noise.scales import keep_quantity
 from hisatools.parameters import _number, _Parameters, _quantity
@@ -33,6 +36,8 @@ class MeshParameters(_Parameters):
     ----------
     box_size : Quantity, angle, or None
         Side of the boxes; None takes ``box_beams`` times the beam, at most a third of the field.
+        A box of less than 30 pixels tells no noise: the least that holds them is taken, with a warning if
+        the size was given. A sky smaller than five beams, or of which a third holds less, is one box.
     box_beams : float
         A box of eight beams holds 56 independent values in a channel (a beam covers 1.13 FWHM squared),
         which tell sigma to 9 %; ``box_velocity`` and the filter bring that to 2 %. Larger boxes follow the
@@ -100,15 +105,18 @@ class MeshStrategy:
     def estimate(self, cube, mask, workers, progress):
         """Noise of each voxel or sight line; see `~hisatools.noise.protocols.NoiseStrategy`."""
         parameters = self.parameters
-        field = noise_field(cube, mask, workers=workers).kelvin
-        boxes = self._boxes(cube)
+        measured = noise_field(cube, mask, workers=workers)
+        field = measured.kelvin
+        boxes, is_small = self._boxes(cube)
         depth = odd_channels(parameters.box_velocity, cube)
-        if np.prod(boxes) < MIN_SAMPLES:
-            # A sky of few pixels is one box, and its values come from more channels.
+        if is_small:
+            # Its values come from more channels.
             boxes, meshes = cube.shape[1:], few_pixel_variance(field, parameters.clip)
-            depth = max(depth, 2 * int(MIN_SAMPLES / np.prod(boxes)) + 1)
+            depth = max(depth, 2 * int(MIN_SAMPLES / box_values(boxes, measured.beam_pix)) + 1)
         else:
-            meshes = self._meshes(field, boxes, workers, progress)
+            lost = mean_share(boxes, box_of(cube), measured.beam_pix)
+            meshes = self._meshes(field, boxes, workers, progress) / (1 - lost)
+        warn_if_few(self._n_values(measured, boxes, depth), source(cube))
         if not parameters.per_channel:
             meshes, depth = _mean(meshes)[None], 1
         meshes = _fill(_along_velocity(meshes, depth))
@@ -139,19 +147,56 @@ class MeshStrategy:
         )
 
     def _boxes(self, cube):
-        """Sides (y, x) of the boxes in pixels, so that whole boxes just cover the field."""
-        parameters = self.parameters
-        side = scale_pix("box_size", parameters.box_size, parameters.box_beams, cube)
-        if parameters.box_size is None:
-            side = min(side, max(cube.shape[1:]) / 3)
-        n_boxes = [max(round(n / max(side, 1)), 1) for n in cube.shape[1:]]
-        return tuple(-(-n // number) for n, number in zip(cube.shape[1:], n_boxes, strict=True))
+        """Sides (y, x) in pixels of boxes that just cover the field; whether the field is but one."""
+        wanted, sky = self.parameters.box_size, cube.shape[1:]
+        side = scale_pix("box_size", wanted, self.parameters.box_beams, cube)
+        largest = max(sky) if wanted is not None else max(sky) / 3
+        asked = least = box_sides(sky, min(side, largest))
+        while _least_pixels(sky, least) < MIN_SAMPLES and side < largest:
+            side = min(side + 0.5, largest)
+            least = box_sides(sky, side)
+        is_small = not wide(cube) or _least_pixels(sky, least) < MIN_SAMPLES
+        taken = sky if is_small else least
+        if wanted is not None and taken != asked and (is_small or np.prod(asked) < MIN_SAMPLES):
+            self._warn_small(asked, taken, cube)
+        return taken, is_small
+
+    def _warn_small(self, asked, taken, cube):
+        pixel = cube.pixel_scale.to_value(u.arcmin)
+        size = " x ".join(f"{side * pixel:.3g}" for side in taken)
+        warnings.warn(
+            f"{source(cube)}: boxes of box_size={self.parameters.box_size:g} are of {asked[1]} x {asked[0]} "
+            f"pixels; a box needs {MIN_SAMPLES}, and a sky smaller than five beams is one: boxes of {size} "
+            f"arcmin are taken; give box_size={np.ceil(10 * max(taken) * pixel) / 10:g} * u.arcmin or more",
+            HISAWarning,
+            stacklevel=5,
+        )
+
+    def _n_values(self, measured, boxes, depth):
+        """Independent values in a box, together with those before and behind it in velocity."""
+        per_channel = np.median(np.isfinite(measured.kelvin).sum(axis=(1, 2)))
+        n_channels = int(np.isfinite(measured.kelvin).any(axis=(1, 2)).sum())
+        if self.parameters.per_channel:
+            n_channels = min(depth, n_channels)
+        on_sky = min(box_values(boxes, measured.beam_pix), max(per_channel, 1))
+        return on_sky * max(n_channels / measured.channels_per_value, 1.0)
 
     def _filter_boxes(self, cube, boxes):
         if self.parameters.filter_size is None:
             return 3
         size = (self.parameters.filter_size / cube.pixel_scale).to_value("") / np.mean(boxes)
         return max(2 * round((size - 1) / 2) + 1, 1)
+
+
+def box_sides(sky, side):
+    """Sides (y, x) of equal boxes of about this side that just cover a sky of (n_y, n_x) pixels."""
+    n_boxes = [max(round(n / max(side, 1)), 1) for n in sky]
+    return tuple(-(-n // number) for n, number in zip(sky, n_boxes, strict=True))
+
+
+def _least_pixels(sky, boxes):
+    """Pixels in the box at the corner of the sky, the last of each axis, which may be cut off."""
+    return np.prod([(n - 1) % side + 1 for n, side in zip(sky, boxes, strict=True)])
 
 
 def odd_channels(width, cube):

@@ -36,8 +36,21 @@ class PropagatedParameters(_Parameters):
 
     def __post_init__(self):
         super().__post_init__()
+        if not isinstance(self.radiometer, RadiometerParameters | None):
+            raise ParameterError(
+                f"radiometer must be RadiometerParameters or None, got {self.radiometer!r}; noise that is "
+                "known goes to NoiseEstimator('propagated', radiometer=3 * u.K)"
+            )
         if not isinstance(self.measure_radiometer, bool):
             raise ParameterError(f"measure_radiometer must be True or False, got {self.measure_radiometer!r}")
+
+    def to_dict(self):
+        """Field names and values; those of the radiometer by names such as ``radiometer.t_sys``."""
+        values = super().to_dict()
+        if self.radiometer is not None:
+            del values["radiometer"]
+            values |= {f"radiometer.{name}": value for name, value in self.radiometer.to_dict().items()}
+        return values
 
 
 class PropagatedStrategy:
@@ -52,12 +65,17 @@ class PropagatedStrategy:
     parameters : `PropagatedParameters`, optional
     radiometer : `~astropy.units.Quantity` or `~hisatools.noise.NoiseResult`, K, optional
         Noise of each voxel or sight line; measured by `~hisatools.noise.radiometer.RadiometerStrategy` if
-        not given.
+        not given. Where it is NaN the sum is NaN: no brightness is without noise.
     continuum, unabsorbed : `~astropy.units.Quantity` or `~hisatools.noise.NoiseResult`, K, optional
         Uncertainty of the continuum that was subtracted, and of T_U.
     **others
-        Further terms by name, likewise. Each is one value, (n_y, n_x) or (n_v, n_y, n_x); where it is
-        NaN it adds nothing.
+        Further terms by name, likewise. Each is one value, (n_y, n_x) or (n_v, n_y, n_x); where any but the
+        radiometer's is NaN it adds nothing.
+
+    Raises
+    ------
+    ParameterError
+        If a term is called ``calibration`` while the parameters ask for a calibration term too.
 
     References
     ----------
@@ -82,11 +100,17 @@ class PropagatedStrategy:
         self.parameters = PropagatedParameters() if parameters is None else parameters
         given = {"radiometer": radiometer, "continuum": continuum, "unabsorbed": unabsorbed, **others}
         self.terms = {name: value for name, value in given.items() if value is not None}
+        if "calibration" in self.terms and self.parameters.calibration > 0:
+            raise ParameterError(
+                f"two terms are called calibration: {self.terms['calibration']!r}, and "
+                f"PropagatedParameters(calibration={self.parameters.calibration:g}); give one of them, or "
+                "the first another name"
+            )
 
     def estimate(self, cube, mask, workers, progress):
         """Noise of each voxel: shape (n_v, n_y, n_x); see `~hisatools.noise.protocols.NoiseStrategy`."""
         parameters, meta = self.parameters, {}
-        terms = {name: as_kelvin(name, value, cube.shape) for name, value in self.terms.items()}
+        terms = {name: as_kelvin(name, value, cube) for name, value in self.terms.items()}
         if parameters.measure_radiometer and "radiometer" not in terms:
             strategy = RadiometerStrategy(parameters.radiometer)
             measured = strategy.estimate(cube, mask, workers, progress)
@@ -101,8 +125,9 @@ class PropagatedStrategy:
                 "calibration="
             )
         variance = np.zeros(cube.shape, np.float32)
-        for kelvin in terms.values():
-            variance += np.square(np.where(np.isnan(kelvin), 0, kelvin))
+        for name, kelvin in terms.items():
+            unknown = np.nan if name == "radiometer" else 0
+            variance += np.square(np.where(np.isnan(kelvin), unknown, kelvin))
         meta["terms"] = {name: kelvin << u.K for name, kelvin in terms.items()}
         for name, kelvin in terms.items():
             known = kelvin[np.isfinite(kelvin)] if np.ndim(kelvin) else kelvin

@@ -7,9 +7,10 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import HISAWarning, InputError
+from hisatools.noise.certainty import warn_if_few
 from hisatools.noise.correlation import MAD_TO_SIGMA, MIN_SAMPLES
 from hisatools.noise.differences import MAX_VOXELS
-from hisatools.noise.fields import brightness, clipped_variance, noise_field, scale_pix
+from hisatools.noise.fields import brightness, clipped_variance, noise_field, scale_pix, source
 from hisatools.noise.protocols import NoiseMeasurement
 from hisatools.noise.scales import SkyParameters, keep_quantity
 
@@ -83,15 +84,17 @@ class RadiometerStrategy:
         given = self.parameters.t_sys
         field = None
         if given is None or self.sigma0 is None:
-            field = noise_field(cube, mask, workers=workers).kelvin
+            measured = noise_field(cube, mask, workers=workers)
+            field = measured.kelvin
         fwhm_pix = scale_pix("smoothing", self.parameters.smoothing, self.parameters.smoothing_beams, cube)
         rise = 1 / given.value if given is not None else measure_rise(field, smooth_kelvin, fwhm_pix)
         factor = 1 + smooth_kelvin * np.float32(rise)
         if self.sigma0 is None:
+            warn_if_few(measured.n_values(fwhm_pix), source(cube))
             scaled = field / factor
             sigma0_kelvin = np.sqrt(clipped_variance(scaled, fwhm_pix, self.parameters.clip, workers=workers))
         else:
-            sigma0_kelvin = as_kelvin("sigma0", self.sigma0, cube.shape[1:])
+            sigma0_kelvin = as_kelvin("sigma0", self.sigma0, cube, is_map=True)
         meta = {
             "t_sys_kelvin": round(1 / rise, 2) if rise > 0 else float("inf"),
             "sigma0_kelvin": round(float(np.nanmedian(sigma0_kelvin)), 4),
@@ -149,15 +152,19 @@ def _bins(values):
     return np.bincount(place, values, len(edges) - 1) / counts, place
 
 
-def as_kelvin(name, value, shape):
-    """A Quantity or a `NoiseResult` as an array in K that fits a map or cube of this shape."""
+def as_kelvin(name, value, cube, *, is_map=False):
+    """A Quantity or a `NoiseResult` as an array in K that fits a cube, or each of its maps."""
+    if hasattr(value, "check_axes"):
+        value.check_axes(cube)
     value = getattr(value, "sigma", value)
     if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(u.K):
         raise InputError(f"{name} needs a unit of K, got {value!r}; write for example {name}=3 * u.K")
     kelvin = value.to_value(u.K)
-    if kelvin.ndim and kelvin.shape != tuple(shape)[-kelvin.ndim :]:
+    shapes = [cube.shape[1:]] if is_map else [cube.shape[1:], cube.shape]
+    if kelvin.ndim and kelvin.shape not in shapes:
         raise InputError(
-            f"{name} of shape {kelvin.shape} does not fit {tuple(shape)}; give one value or one a pixel"
+            f"{name} of shape {kelvin.shape} does not fit; give one value, or an array of shape "
+            f"{' or '.join(map(str, shapes))}"
         )
     if np.any(kelvin < 0):
         raise InputError(f"{name} must be 0 K or above, got {np.nanmin(kelvin):g} K")

@@ -8,11 +8,16 @@ import numpy as np
 from astropy.wcs import WCS
 
 from hisatools.errors import InputError
-from hisatools.io.writing import image_header, write_image, writing_file
+from hisatools.io.reading import channel_velocity
+from hisatools.io.writing import _printable, image_header, write_image, writing_file
 
 __all__ = ["NoiseResult"]
 
-PARAMETER_CARD, NOTE_CARD = "NPAR", "NINF"
+PARAMETER_CARD, NOTE_CARD, ROUND_CARD = "NPAR", "NINF", "NRND"
+# In pixels and channels: rounding in a header is far below, another grid far above.
+SAME_PLACE = 0.01
+# Corners and centre, as shares of the map along y and along x.
+SKY_PLACES = (0, 0, 1, 1, 0.5), (0, 1, 0, 1, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +80,52 @@ class NoiseResult:
             )
         return self.sigma.value.reshape(-1)[np.asarray(index) % self.sigma.size].astype(float)
 
+    def check_axes(self, cube):
+        """Refuse a cube on which this noise was not measured: another shape, field or velocity axis.
+
+        Corners and centre of the map, and the first and last channel if the noise has channels, must be the
+        cube's to a hundredth of a pixel and of a channel.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+
+        Raises
+        ------
+        InputError
+            If they differ; the message says in what.
+
+        Examples
+        --------
+        >>> from hisatools.noise import NoiseEstimator
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50), seed=101)
+        >>> noise = NoiseEstimator("mesh").estimate(model.cube)
+        >>> noise.check_axes(model.cube)
+        >>> noise.check_axes(model.cube.cutout((slice(0, 40), slice(None), slice(None))))
+        Traceback (most recent call last):
+            ...
+        hisatools.errors.InputError: noise of shape (48, 40, 40) does not fit ...
+        """
+        if self.sigma.ndim not in (2, 3) or self.sigma.shape != cube.shape[-self.sigma.ndim :]:
+            raise _other_axes(f"noise of shape {self.sigma.shape} does not fit a cube of shape {cube.shape}")
+        off_pix = _sky_offset(self.wcs, cube)
+        if not off_pix < SAME_PLACE:
+            raise _other_axes(
+                f"the noise is of another part of the sky than the cube, {off_pix:.3g} pixels off"
+            )
+        if self.sigma.ndim == 3:
+            off_chan = _velocity_offset(self.wcs, cube)
+            if not off_chan < SAME_PLACE:
+                raise _other_axes(
+                    f"the noise has other velocities than the cube, {off_chan:.3g} channels off at an end"
+                )
+
     def write(self, path, *, overwrite=False):
         """Write a FITS image, whole or not at all.
 
         STRATEGY names the strategy, NPARnn hold its parameters and NINFnn what it found, each as
-        ``name=value``; HISTORY has the rounds of an automatic mask.
+        ``name=value``; NRNDnn are the rounds of an automatic mask.
 
         Parameters
         ----------
@@ -92,12 +138,17 @@ class NoiseResult:
         OutputError
             If the file exists or cannot be written.
         """
-        header = image_header(self.wcs, unit=u.K, history=self.meta.get("rounds", ()))
+        header = image_header(self.wcs, unit=u.K)
         header["BTYPE"] = "noise", "standard deviation"
         header["STRATEGY"] = self.strategy, "how the noise was measured"
         _add_cards(header, PARAMETER_CARD, self.meta.get("parameters", {}))
         notes = {name: value for name, value in self.meta.items() if isinstance(value, str | int | float)}
         _add_cards(header, NOTE_CARD, notes)
+        if "rounds" in self.meta:
+            # HISTORY would cut long lines in two.
+            rounds = dict(enumerate(self.meta["rounds"], start=1))
+            header[ROUND_CARD] = len(rounds), "rounds of the automatic mask"
+            _add_cards(header, ROUND_CARD, rounds)
         with writing_file(path, overwrite=overwrite) as part:
             write_image(part, self.sigma.astype(np.float32), header)
 
@@ -154,8 +205,8 @@ class NoiseResult:
             raise InputError(f"{path}: holds no noise that hisatools wrote (no STRATEGY); give such a file")
         meta = _cards(header, NOTE_CARD)
         meta["parameters"] = _cards(header, PARAMETER_CARD)
-        if "HISTORY" in header:
-            meta["rounds"] = [str(line) for line in header["HISTORY"]]
+        if ROUND_CARD in header:
+            meta["rounds"] = list(_cards(header, ROUND_CARD).values())
         sigma = values.astype(np.float32) << u.Unit(header["BUNIT"])
         return cls(sigma, header["STRATEGY"], WCS(header), meta)
 
@@ -170,9 +221,34 @@ def _median_of_channels(sigma_kelvin):
 
 def _add_cards(header, card, values):
     for number, (name, value) in enumerate(values.items(), start=1):
-        header[f"{card}{number:02d}"] = f"{name}={value}"
+        header[f"{card}{number:02d}"] = _printable(f"{name}={value}")
 
 
 def _cards(header, card):
-    texts = [header[name] for name in header if name.startswith(card)]
+    texts = [header[name] for name in header if name.startswith(card) and name != card]
     return dict(text.split("=", 1) for text in texts)
+
+
+def _other_axes(what):
+    return InputError(f"{what}; give the noise that was measured on this cube")
+
+
+def _sky_offset(wcs, cube):
+    """Largest distance in pixels between corners and centre of two maps; infinite if they have no sky."""
+    y, x = ((n - 1) * np.array(share) for n, share in zip(cube.shape[1:], SKY_PLACES, strict=True))
+    expected = cube.wcs.celestial.pixel_to_world(x, y)
+    if not wcs.has_celestial:
+        return np.inf
+    found = wcs.celestial.pixel_to_world(x, y)
+    on_sky = np.isfinite(expected.spherical.lon)
+    off = expected[on_sky].separation(found[on_sky])
+    return float(np.max((off / cube.pixel_scale).to_value("")))
+
+
+def _velocity_offset(wcs, cube):
+    """Largest distance in channels between the ends of two velocity axes; infinite if one has none."""
+    if wcs.naxis != 3 or not wcs.wcs.ctype[2].startswith("VRAD"):
+        return np.inf
+    ends = [0, cube.shape[0] - 1]
+    off = channel_velocity(wcs, cube.shape[0])[ends] - cube.velocity[ends]
+    return float(np.max(np.abs((off / cube.channel_width).to_value(""))))

@@ -5,15 +5,16 @@ source, and a disk about it is masked. With it gone S and the noise are measured
 appear, until a round finds no more.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
 from scipy import ndimage
 
-from hisatools.errors import InputError
+from hisatools.errors import HISAWarning, InputError
 from hisatools.noise.correlation import coarse_noise, expand_noise
-from hisatools.noise.fields import beam_of, box_of, scale_pix, wide
+from hisatools.noise.fields import beam_of, box_of, scale_pix, source, wide
 from hisatools.noise.scales import keep_quantity
 from hisatools.parameters import _number, _Parameters, _quantity
 from hisatools.search.base import run_blocks
@@ -123,7 +124,7 @@ def automatic_mask(cube, *, mask=None, parameters=None, workers=1, progress=Fals
     ----------
     cube : `~hisatools.HISACube`
         NaN is blank. A sky smaller than five beams has no background to find sources on: its mask is
-        what was given.
+        what was given, and a warning says so.
     mask : `~numpy.ndarray` of bool, `SkyMask` or `SourceMask`, optional
         Masked already; shape (n_y, n_x) or that of the cube. It is kept, and what was found is added.
     parameters : `AutomaticMaskParameters`, optional
@@ -159,6 +160,12 @@ def automatic_mask(cube, *, mask=None, parameters=None, workers=1, progress=Fals
     parameters = AutomaticMaskParameters() if parameters is None else parameters
     masked = _given(mask, cube)
     if not wide(cube):
+        warnings.warn(
+            f"{source(cube)}: a sky of {cube.shape[2]} x {cube.shape[1]} pixels is smaller than five beams "
+            f"({box_of(cube)} pixels), and sources cannot be told from it: none were looked for",
+            HISAWarning,
+            stacklevel=2,
+        )
         return SourceMask(masked, (), True)
     finder = _Finder(cube, box_of(cube), parameters)
     rounds, n_quiet = [], 0

@@ -5,12 +5,16 @@ from itertools import pairwise
 
 import numpy as np
 
+from hisatools.noise.certainty import warn_if_few
 from hisatools.noise.correlation import MIN_CHANNELS_IN_THIRD
-from hisatools.noise.fields import clipped_variance, noise_field, scale_pix
+from hisatools.noise.fields import clipped_variance, noise_field, scale_pix, source
 from hisatools.noise.protocols import NoiseMeasurement
 from hisatools.noise.scales import SkyParameters
 
 __all__ = ["ThirdsParameters", "ThirdsStrategy"]
+
+# The least of three values of a Gaussian lies so many of its sigma below the mean.
+LEAST_OF_THREE = 0.846
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +60,20 @@ class ThirdsStrategy:
         """Rms of the quietest third: shape (n_y, n_x); see `~hisatools.noise.protocols.NoiseStrategy`."""
         field = noise_field(cube, mask, workers=workers)
         fwhm_pix = scale_pix("smoothing", self.parameters.smoothing, self.parameters.smoothing_beams, cube)
+        parts = thirds(field.kelvin)
+        n_values = field.n_values(fwhm_pix, n_parts=len(parts))
+        warn_if_few(n_values, source(cube), note=_low(n_values) if len(parts) > 1 else "")
         variances = [
-            clipped_variance(part, fwhm_pix, self.parameters.clip, workers=workers)
-            for part in thirds(field.kelvin)
+            clipped_variance(part, fwhm_pix, self.parameters.clip, workers=workers) for part in parts
         ]
         sigma_kelvin = np.sqrt(np.fmin.reduce(variances))
         return NoiseMeasurement(sigma_kelvin, {"smoothing": f"{fwhm_pix * cube.pixel_scale:.4g}"})
+
+
+def _low(n_values):
+    """How much lower than the noise the least of three uncertain thirds is, as a part of a sentence."""
+    low = LEAST_OF_THREE / np.sqrt(2 * max(n_values, 1.0))
+    return f" in each third, and the least of three thirds comes out {100 * low:.0f} % low"
 
 
 def thirds(field):

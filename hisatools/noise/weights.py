@@ -6,8 +6,9 @@ import numpy as np
 
 from hisatools.errors import InputError
 from hisatools.io.checks import check_weights
+from hisatools.noise.certainty import gathered_values, warn_if_few
 from hisatools.noise.differences import MIN_CHANNELS
-from hisatools.noise.fields import clipped_variance, noise_field, scale_pix, source, unmasked
+from hisatools.noise.fields import beam_of, clipped_variance, noise_field, scale_pix, source, unmasked
 from hisatools.noise.line_free import (
     LineFreeParameters,
     channel_text,
@@ -72,21 +73,24 @@ class WeightsStrategy:
                 f"{source(cube)}: no map of weights; read the cube with weights=..., or give "
                 "NoiseEstimator('weights', weights=...)"
             )
-        weights = check_weights(weights, cube.shape[1:], source(cube))
+        weights = check_weights(_numbers(weights), cube.shape[1:], source(cube))
         weights = np.where(weights > 0, weights / np.nanmedian(weights[weights > 0]), np.nan)
-        field, where = self._field(cube, mask, workers)
+        field, where, per_value = self._field(cube, mask, workers)
         scaled = (field * np.sqrt(weights)).astype(np.float32)
         fwhm_pix = scale_pix("smoothing", self.parameters.smoothing, self.parameters.smoothing_beams, cube)
         local = clipped_variance(scaled, fwhm_pix, self.parameters.clip, workers=workers)
         with_data = np.isfinite(local) & np.isfinite(scaled).any(axis=0)
         if not with_data.any():
             raise InputError(f"{source(cube)}: no usable sight line has a weight; is it the map of weights?")
+        count = np.isfinite(scaled).sum(axis=0)
+        # The scale is one number for the whole sky.
+        warn_if_few(gathered_values(count, np.inf, beam_of(cube), per_value), source(cube))
         scale_kelvin = float(np.sqrt(np.median(local[with_data])))
         meta = {"channels": where, "scale_kelvin": round(scale_kelvin, 4)}
         return NoiseMeasurement(scale_kelvin / np.sqrt(weights), meta)
 
     def _field(self, cube, mask, workers):
-        """Deviations from which the scale is measured, and the channels they are of, as text."""
+        """Deviations that tell the scale, their channels as text, and channels per value."""
         kelvin = unmasked(cube, mask)
         if self.parameters.ranges:
             channels = given_channels(cube, self.parameters.ranges)
@@ -94,5 +98,18 @@ class WeightsStrategy:
         else:
             channels = line_free_channels(kelvin, self.parameters.level)
         if channels.sum() < MIN_CHANNELS or np.isfinite(kelvin[channels]).sum(axis=0).max() < MIN_CHANNELS:
-            return noise_field(cube, mask, workers=workers).kelvin, "all"
-        return quiet_field(kelvin, channels)[0], channel_text(channels)
+            field = noise_field(cube, mask, workers=workers)
+            return field.kelvin, "all", field.channels_per_value
+        field, per_value = quiet_field(kelvin, channels)
+        return field, channel_text(channels), per_value
+
+
+def _numbers(weights):
+    """The weights as an array of numbers."""
+    try:
+        return np.asarray(weights, float)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"weights must be an array of numbers, one a sight line, got {weights!r}; read a file with "
+            "astropy.io.fits.getdata('weights.fits')"
+        ) from None

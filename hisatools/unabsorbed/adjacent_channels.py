@@ -7,13 +7,15 @@ spectrum of the feature's sight lines, fitted with the feature's channels left o
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import astropy.units as u
 import numpy as np
 from scipy import ndimage
 
 from hisatools.errors import HISAWarning, ParameterError
+from hisatools.line_background.levels import level_spectrum
 from hisatools.line_background.mean_spectra import fit_model, fit_polynomial
 from hisatools.line_background.propagation import Estimate, error_variance
 from hisatools.line_background.template import LEAST_WEIGHT, gaussian_weights
@@ -92,9 +94,10 @@ class AdjacentChannelsStrategy:
     channel in the cube keep T_U = T_ON.
 
     The uncertainty follows the estimate to first order in T_OFF, through template and fit, with noise
-    and structure of the emission as Gaussian fields; for both means over the sky, sight lines count as if
-    each were known in all channels. About 0 K, where the spectrum cannot scale anything, the
-    difference of the spectrum is added instead; see `MOST_SCALING`.
+    and structure of the emission as Gaussian fields. Where a channel of the fit is not known in some sight
+    lines, its mean is over all of them all the same, by levels that are fitted to the channels that each
+    is known in; what these may miss is added to the uncertainty. About 0 K, where the spectrum cannot
+    scale anything, the difference of the spectrum is added instead; see `MOST_SCALING`.
 
     Examples
     --------
@@ -113,15 +116,27 @@ class AdjacentChannelsStrategy:
         self.parameters = AdjacentChannelsParameters() if parameters is None else parameters
         self.model = model
 
+    def _check_model(self):
+        from astropy.modeling import Model
+
+        if self.model is None:
+            return
+        if not isinstance(self.model, Model):
+            raise ParameterError(
+                f"model must be an astropy model, such as Polynomial1D(3, c0=80), got {self.model!r}"
+            )
+        if (self.model.n_inputs, self.model.n_outputs) != (1, 1):
+            raise ParameterError("model must have one input, the velocity, and one output")
+
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):
         """T_U at some voxels; see `hisatools.unabsorbed.protocols.UnabsorbedStrategy`."""
-        if self.model is not None and (self.model.n_inputs, self.model.n_outputs) != (1, 1):
-            raise ParameterError("model must have one input, the velocity, and one output")
+        self._check_model()
         kelvin = cube.kelvin.reshape(-1)[index]
         sigma = None if errors is None else np.full(index.size, np.inf, np.float32)
         scales = _Scales.of(self.parameters, cube)
         boxes = ndimage.find_objects(labels)
         velocity = cube.velocity.to_value(u.km / u.s)
+        width = cube.channel_width.to_value(u.km / u.s)
         groups = _by_feature(labels, features, index)
 
         def estimate_feature(i):
@@ -130,7 +145,7 @@ class AdjacentChannelsStrategy:
             part = _Part.cut(cube, labels, features[i], box, scales)
             if part is None:
                 return 0, True
-            spectrum, converged = part.fit(self.parameters.order, self.model, velocity)
+            spectrum, converged = part.fit(self.parameters.order, self.model, velocity, width)
             v, y, x = np.unravel_index(index[places], cube.shape)
             wanted = v - box[0].start, y - box[1].start, x - box[2].start
             found = part.scale(spectrum)
@@ -239,14 +254,18 @@ class _Part:
         """T_OFF in the sight lines of the feature."""
         return int(self.count.sum())
 
-    def fit(self, order, model, velocity):
+    @cached_property
+    def mean(self):
+        """Mean spectrum of the feature's sight lines, 0 in channels that do not count."""
+        found = level_spectrum(self.t_off[:, self.footprint], self.count > 0)
+        return replace(found, kelvin=np.where(self.count > 0, found.kelvin, 0))
+
+    def fit(self, order, model, velocity, width):
         """The fitted `FittedSpectrum`, and whether the fit converged."""
-        t_off = self.t_off[:, self.footprint]
-        total = np.where(np.isfinite(t_off), t_off, 0).sum(axis=1)
-        mean = total / np.maximum(self.count, 1)
+        mean = self.mean.kelvin
         source = np.arange(self.source.start, self.source.stop)
         if model is not None:
-            found = fit_model(model, mean, self.count, velocity[self.channels], velocity[source])
+            found = fit_model(model, mean, self.count, velocity[self.channels], velocity[source], width)
             if found is not None:
                 return found, True
         return fit_polynomial(order, mean, self.count, self.channels, source), model is None
@@ -255,10 +274,12 @@ class _Part:
         """T_U in the feature's box, and the weights that made it."""
         used = self.is_side & (self.count > 0)
         known = np.isfinite(self.t_off[used])
+        # Each sight line weighs the same, whether known in many side channels or few.
+        share = known * (len(known) / np.maximum(known.sum(axis=0), 1))
         along = [gaussian_weights(n, self.fwhm_pix) for n in self.footprint.shape]
         rows = along[0][self.inner[0]], along[1][:, self.inner[1]]
-        total = rows[0] @ np.where(known, self.t_off[used], 0).sum(axis=0) @ rows[1]
-        known = rows[0] @ known.astype(float) @ rows[1]
+        total = rows[0] @ (share * np.where(known, self.t_off[used], 0)).sum(axis=0) @ rows[1]
+        known = rows[0] @ share @ rows[1]
         own, pull, offset = self._weights(spectrum, used, known, total)
         return Estimate(
             kelvin=own * total + offset,
@@ -270,6 +291,7 @@ class _Part:
             source=np.arange(self.source.start, self.source.stop),
             source_weights=spectrum.source_weights,
             side_weights=spectrum.fit_weights[used],
+            mean_covariance=self.mean.covariance,
             footprint=self.footprint,
             inner=self.inner,
             along=along,

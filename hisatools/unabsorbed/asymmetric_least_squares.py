@@ -2,8 +2,9 @@
 
 The curve z through a spectrum y minimises sum w (y - z)^2 + lam sum (second difference of z)^2, where w
 is the asymmetry p for channels above the curve and 1 - p for those below (Eilers 2004, Anal. Chem. 76,
-404). A first curve, with its own lam, is smoothed again and again until it rests (Syed et al. 2020, A&A
-642, A68; 2023): narrow dips are left behind. The spectra alone decide; the mask says where T_U is used.
+404). A first curve, with its own lam, is smoothed again and again until it rests (astroSABER; Syed et al.
+2023, arXiv:2310.02077): narrow dips are left behind. The spectra alone decide; the mask says where T_U is
+used.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import astropy.units as u
 import numpy as np
 
-from hisatools.errors import InputError, ParameterError
+from hisatools.errors import InputError, ParameterError, ParameterUnitsError
 from hisatools.parameters import _number, _Parameters, _quantity
 from hisatools.search.base import run_blocks
 from hisatools.unabsorbed.asymmetric_baselines import find_baselines
@@ -118,8 +119,8 @@ class AsymmetricLeastSquaresStrategy:
 
     Raises
     ------
-    InputError
-        From `estimate`, if ``noise`` does not fit the cube.
+    InputError, ParameterUnitsError
+        From `estimate`, if ``noise`` does not fit the cube, or has no unit of temperature.
 
     Examples
     --------
@@ -132,11 +133,15 @@ class AsymmetricLeastSquaresStrategy:
     """
 
     Parameters = AsymmetricLeastSquaresParameters
-    citation = "Syed et al. 2020, A&A 642, A68; Eilers 2004, Anal. Chem. 76, 404"
+    citation = "Syed et al. 2023, arXiv:2310.02077; Eilers 2004, Anal. Chem. 76, 404"
 
     def __init__(self, parameters=None, *, noise=None):
         self.parameters = AsymmetricLeastSquaresParameters() if parameters is None else parameters
         self.noise = noise
+
+    def check(self, cube):
+        """Raise at once what `estimate` would raise of ``noise`` that does not fit a cube."""
+        _given_noise(self.noise, cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):
         """T_U at some voxels; see `~hisatools.unabsorbed.protocols.UnabsorbedStrategy.estimate`.
@@ -261,7 +266,9 @@ def _given_noise(noise, cube):
     """Noise of each sight line, shape (n_y * n_x,), or None."""
     if noise is None:
         return None
-    sigma = u.Quantity(noise).to_value(u.K)
+    if not isinstance(noise, u.Quantity) or not noise.unit.is_equivalent(u.K):
+        raise ParameterUnitsError(f"noise needs a unit of K, got {noise!r}; write for example noise=3 * u.K")
+    sigma = noise.to_value(u.K)
     if sigma.shape not in ((), cube.shape[1:]):
         raise InputError(
             f"noise has the shape {sigma.shape}, the cube's sky {cube.shape[1:]}; give one value or a map"

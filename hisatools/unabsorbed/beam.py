@@ -15,10 +15,18 @@ import astropy.units as u
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
+from hisatools.errors import ParameterError
 from hisatools.parameters import _number, _Parameters, _quantity
 from hisatools.search.base import run_blocks
 from hisatools.unabsorbed.beam_variance import REACH_SIGMA, noise_variance, structure_variance
-from hisatools.unabsorbed.low_resolution import LowResolution
+from hisatools.unabsorbed.low_resolution import (
+    LowResolution,
+    check_beam,
+    check_frames,
+    check_is_cube,
+    check_overlap,
+    check_position,
+)
 from hisatools.unabsorbed.protocols import VoxelEstimate
 from hisatools.unabsorbed.surroundings import channel_map, places, spread, total_counts
 
@@ -52,6 +60,11 @@ class BeamParameters(_Parameters):
     correct_dilution: bool = True
     low_resolution_noise: u.Quantity = _quantity(0.0 * u.K, inclusive=True)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.correct_dilution, bool | np.bool_):
+            raise ParameterError(f"correct_dilution must be True or False, got {self.correct_dilution!r}")
+
 
 class BeamStrategy:
     """T_U from a beam so broad that the absorption is a small part of it.
@@ -78,6 +91,8 @@ class BeamStrategy:
 
     Raises
     ------
+    ParameterError
+        If ``low_resolution`` is no `~hisatools.HISACube`.
     InputError
         From ``estimate``, if the single-dish cube does not cover the features, or has no beam.
 
@@ -99,7 +114,15 @@ class BeamStrategy:
 
     def __init__(self, parameters=None, *, low_resolution=None):
         self.parameters = BeamParameters() if parameters is None else parameters
-        self.low_resolution = low_resolution
+        self.low_resolution = check_is_cube("low_resolution", low_resolution)
+
+    def check(self, cube):
+        """Raise at once what `estimate` would raise of a single-dish cube that can be of no use to a cube."""
+        if self.low_resolution is not None:
+            check_frames("low_resolution", self.low_resolution, cube)
+            check_position("low_resolution", self.low_resolution, cube)
+            check_beam(self.low_resolution)
+            check_overlap("low_resolution", self.low_resolution, cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):
         """T_U at some voxels; see `hisatools.unabsorbed.protocols.UnabsorbedStrategy`."""

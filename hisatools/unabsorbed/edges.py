@@ -19,6 +19,8 @@ from hisatools.unabsorbed.protocols import VoxelEstimate
 from hisatools.unabsorbed.sky_mean import SkyMean, SkyMeanErrors
 
 VOXELS_PER_BLOCK = 2**15
+# Runs are worked on together as long as their matrices, n_off x n_off each, have no more elements: 8 MB.
+ELEMENTS_AT_ONCE = 2**20
 
 
 def channels_in(margin, cube):
@@ -136,14 +138,18 @@ class Runs:
     n_new: np.ndarray
 
     def alike(self):
-        """Yield the runs that agree in the number of T_OFF on each side and of wanted voxels."""
+        """Yield runs that agree in the number of T_OFF on each side and of wanted voxels, some at a time."""
         numbers = np.column_stack([self.n_side, np.diff(self.first)])
         order = np.lexsort(numbers.T[::-1])
         changes = np.flatnonzero((np.diff(numbers[order], axis=0) != 0).any(axis=1)) + 1
         for alike in np.split(order, changes):
             n_low, n_high, n_wanted = numbers[alike[0]]
-            if n_low + n_high > 0:
-                yield alike, n_low, n_high, n_wanted
+            n_off = n_low + n_high
+            if n_off == 0:
+                continue
+            size = max(ELEMENTS_AT_ONCE // (n_off * max(n_off, n_wanted)), 1)
+            for first in range(0, alike.size, size):
+                yield alike[first : first + size], n_low, n_high, n_wanted
 
 
 def gather_runs(kelvin, labels, index, n_most):

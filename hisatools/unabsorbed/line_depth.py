@@ -15,6 +15,8 @@ LEAST_TAU = 1e-3
 N_GRID = 24
 N_GOLDEN = 24
 GOLDEN = (5**0.5 - 1) / 2
+# Of a Gaussian, this share deviates by less than a standard deviation.
+ONE_SIGMA = 0.6827
 # Fewer second derivatives do not show a line.
 LEAST_POINTS = 3
 # Fewer of them beside the features do not show their noise.
@@ -48,6 +50,8 @@ class LineFitter:
         self.parameters, self.errors = parameters, errors
         self.shape = cube.shape
         self.velocity_kms = cube.velocity.to_value(u.km / u.s)
+        # Random numbers are drawn upwards in velocity, whichever way the cube runs.
+        self.upwards = slice(None, None, -1 if self.velocity_kms[-1] < self.velocity_kms[0] else 1)
         self.kernel = _kernel((parameters.smoothing / cube.channel_width).to_value(u.one))
         cold = (parameters.spin_temperature - parameters.continuum).to_value(u.K)
         self.transfer = np.array([parameters.background_fraction, cold])
@@ -87,6 +91,8 @@ class LineFitter:
             return LineFit(0)
         variance = self._derivative_variance(spectrum, is_off, noise_kelvin)
         tau = self._tau(spectrum, profile, usable, variance)
+        if self.amplification(tau) > self.parameters.max_amplification:
+            return LineFit(0)
         kelvin = recover(spectrum, tau, profile, self.transfer)
         return LineFit(n_off, tau, kelvin, spectrum, profile, usable, variance)
 
@@ -94,6 +100,10 @@ class LineFitter:
         return smoothest_tau(
             spectrum, profile, usable, self.transfer, self.kernel, variance, self.parameters.max_tau
         )
+
+    def amplification(self, tau):
+        """By how much a change of T_ON at the centre of the line changes T_U there."""
+        return 1 / (1 - self.transfer[0] * (1 - np.exp(-tau)))
 
     def _derivative_variance(self, spectrum, is_off, noise_kelvin):
         """Variance of the second derivatives beside the features, whatever the noise's correlation; K^2."""
@@ -107,27 +117,28 @@ class LineFitter:
                 return sigma**2
         return noise_kelvin**2 * np.sum(self.kernel**2) if noise_kelvin > 0 else 0.0
 
-    def sigma(self, fit, pixel, label):
+    def sigma(self, fit, pixel):
         """Uncertainty of a fit's T_U from fits of spectra like it, shape (n_v,), K.
 
         Emission is added behind and in front of the cloud as the radiative transfer has it, noise to what is
-        observed; the random numbers depend on the sight line and the feature alone.
+        observed; the random numbers depend on the sight line alone. It is the deviation that 68.3 % of the
+        fits stay within: a few of them saturate, and would rule a mean of squares.
         """
         parameters = self.parameters
-        rng = np.random.default_rng([parameters.seed, int(pixel), int(label)])
+        rng = np.random.default_rng([parameters.seed, int(pixel)])
         n_v = self.shape[0]
-        white = rng.standard_normal((2, n_v, parameters.n_resamples))
+        white = rng.standard_normal((2, n_v, parameters.n_resamples))[:, self.upwards]
         voxels = np.arange(n_v) * (self.shape[1] * self.shape[2]) + pixel
         noise = self.errors.sigma_kelvin(voxels)[:, None] * (self.noise_root @ white[0])
         structure = self.structure_root @ white[1]
         passed = 1 - self.transfer[0] * (1 - np.exp(-fit.tau * fit.profile))
-        squared = np.zeros(n_v)
-        for one_noise, one_structure in zip(noise.T, structure.T, strict=True):
+        deviations = np.empty((parameters.n_resamples, n_v))
+        for i, (one_noise, one_structure) in enumerate(zip(noise.T, structure.T, strict=True)):
             spectrum = fit.spectrum + passed * one_structure + one_noise
             tau = self._tau(spectrum, fit.profile, fit.usable, 2 * fit.derivative_variance)
             found = recover(spectrum, tau, fit.profile, self.transfer)
-            squared += (found - fit.kelvin - one_structure) ** 2
-        return np.sqrt(squared / parameters.n_resamples)
+            deviations[i] = np.abs(found - fit.kelvin - one_structure)
+        return np.quantile(deviations, ONE_SIGMA, axis=0)
 
 
 def _root(covariance):

@@ -1,10 +1,10 @@
-"""A single-dish cube on the grid of a cube with higher resolution."""
+"""A single-dish cube on the grid of a cube with higher resolution, and what any second cube must fulfil."""
 
 import astropy.units as u
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
-from hisatools.errors import InputError
+from hisatools.errors import InputError, ParameterError
 
 # A pixel or channel whose centre is this far beyond the outermost centre still counts as covered.
 MARGIN = 0.5
@@ -41,11 +41,9 @@ class LowResolution:
     """
 
     def __init__(self, low, cube, index, noise):
-        if low.beam is None:
-            raise InputError(
-                "low_resolution: the beam of the single-dish cube is not known; read it with "
-                "HISACube.read(path, beam=Beam(9.4 * u.arcmin))"
-            )
+        check_frames("low_resolution", low, cube)
+        check_position("low_resolution", low, cube)
+        check_beam(low)
         fwhm = np.sqrt(low.beam.major * low.beam.minor)
         self.scale_pix = float((fwhm / cube.pixel_scale).to_value("") * gaussian_fwhm_to_sigma)
         self.noise_kelvin = noise.to_value(u.K) or second_difference_rms(low.kelvin)
@@ -105,14 +103,69 @@ def second_difference_rms(kelvin):
     return float(1.4826 * np.median(np.abs(second)) / np.sqrt(6)) if second.size else 0.0
 
 
-def _channel_positions(low, cube, channels):
-    """Places of the wanted channels on the velocity axis of the single-dish cube: a dictionary."""
-    frames = {one.wcs.wcs.specsys for one in (low, cube)} - {""}
+def check_is_cube(name, value):
+    """Return a further input that is a cube or None, or say what to type instead: `ParameterError`."""
+    from hisatools.cube import HISACube
+
+    if value is not None and not isinstance(value, HISACube):
+        raise ParameterError(
+            f"{name} must be a HISACube, got {value!r}; write {name}=HISACube.read('{name}.fits')"
+        )
+    return value
+
+
+def check_beam(low):
+    """Raise `~hisatools.errors.InputError` if the beam of a single-dish cube is not known."""
+    if low.beam is None:
+        raise InputError(
+            "low_resolution: the beam of the single-dish cube is not known; read it with "
+            "HISACube.read(path, beam=Beam(9.4 * u.arcmin))"
+        )
+
+
+def check_frames(name, other, cube):
+    """Raise `~hisatools.errors.InputError` if the velocities of two cubes are of different frames."""
+    frames = {one.wcs.wcs.specsys for one in (other, cube)} - {""}
     if len(frames) > 1:
         raise InputError(
-            f"low_resolution: its velocities are {low.wcs.wcs.specsys}, those of the cube "
+            f"{name}: its velocities are {other.wcs.wcs.specsys}, those of the cube "
             f"{cube.wcs.wcs.specsys}; convert one of them"
         )
+
+
+def check_position(name, other, cube):
+    """Raise `~hisatools.errors.InputError` if the position of either cube, a spectrum, is not known."""
+    for one, whose in ((other, "its position"), (cube, "the position of the spectrum")):
+        if one.meta.get("position") == "not known":
+            raise InputError(
+                f"{name}: {whose} is not known; give HISACube.from_spectrum(..., position=SkyCoord(...))"
+            )
+
+
+def check_overlap(name, other, cube):
+    """Raise `~hisatools.errors.InputError` if a cube has no channel or no pixel of another.
+
+    Parameters
+    ----------
+    name : str
+        How the user knows ``other``.
+    other, cube : `~hisatools.HISACube`
+        Of the same frame, both with positions.
+    """
+    own, wanted = other.velocity.value, cube.velocity.value
+    reach = MARGIN * (other.channel_width.value + cube.channel_width.value)
+    if own.min() > wanted.max() + reach or own.max() < wanted.min() - reach:
+        raise InputError(
+            f"{name}: covers {own.min():.2f} to {own.max():.2f} km/s, the cube {wanted.min():.2f} to "
+            f"{wanted.max():.2f} km/s; take one that covers the same velocities"
+        )
+    y, x = np.indices(cube.shape[1:]).reshape(2, -1)
+    if not _inside(*_sky_pixels(other, cube, (y, x)), other.shape[1:]).any():
+        raise InputError(f"{name}: is of another part of the sky than the cube; take one of the same field")
+
+
+def _channel_positions(low, cube, channels):
+    """Places of the wanted channels on the velocity axis of the single-dish cube: a dictionary."""
     own, wanted = low.velocity.value, cube.velocity.value[channels]
     step = low.channel_width.value * (-1 if own[-1] < own[0] else 1)
     position = (wanted - own[0]) / step
@@ -128,25 +181,30 @@ def _channel_positions(low, cube, channels):
 
 def _sky_positions(low, cube, pixels):
     """Pixels (y, x) of the single-dish cube at pixels (y, x) of the cube."""
-    if cube.meta.get("position") == "not known":
-        raise InputError(
-            "low_resolution: the position of the spectrum is not known; "
-            "give HISACube.from_spectrum(..., position=SkyCoord(...))"
-        )
-    where = cube.wcs.celestial.pixel_to_world(pixels[1], pixels[0])
-    x, y = low.wcs.celestial.world_to_pixel(where)
-    inside = [
-        (place >= -MARGIN) & (place <= size - 1 + MARGIN)
-        for place, size in zip((y, x), low.shape[1:], strict=True)
-    ]
-    missing = ~(inside[0] & inside[1])
+    y, x = _sky_pixels(low, cube, pixels)
+    missing = ~_inside(y, x, low.shape[1:])
     if missing.any():
-        first = where[missing][0].to_string(precision=3)
+        where = cube.wcs.celestial.pixel_to_world(pixels[1][missing][0], pixels[0][missing][0])
+        first = where.to_string(precision=3)
         raise InputError(
             f"low_resolution: does not cover {np.count_nonzero(missing)} of the {missing.size} pixels that "
             f"have absorption, the first at {first} deg; take a cube that covers them"
         )
     return y, x
+
+
+def _sky_pixels(other, cube, pixels):
+    """Where pixels (y, x) of a cube lie in another cube, (y, x), whether or not within it."""
+    where = cube.wcs.celestial.pixel_to_world(pixels[1], pixels[0])
+    x, y = other.wcs.celestial.world_to_pixel(where)
+    return np.asarray(y), np.asarray(x)
+
+
+def _inside(y, x, shape):
+    y_inside, x_inside = (
+        (place >= -MARGIN) & (place <= size - 1 + MARGIN) for place, size in zip((y, x), shape, strict=True)
+    )
+    return y_inside & x_inside
 
 
 def _corners(y, x, shape):

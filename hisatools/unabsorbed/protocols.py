@@ -49,7 +49,10 @@ class UnabsorbedStrategy(Protocol):
         ----------
         cube : `~hisatools.HISACube`
         labels : `~numpy.ndarray` of int32, shape (n_v, n_y, n_x)
-            0 outside features, and only there may T_OFF be taken from; no labelled voxel is blank.
+            0 outside features, and only there may T_OFF be taken from; no labelled voxel is blank. Two
+            ways look at the labelled voxels too, since absorption is what they tell apart from emission:
+            "second-derivative", which restores T_ON of the line, and "asymmetric-least-squares", unless
+            its ``use_mask`` is set. ``n_off`` counts unlabelled voxels with these as well.
         features : `~numpy.ndarray` of int
             Labels of the features that are worked on, ascending.
         index : `~numpy.ndarray` of int64, shape (n,)
@@ -63,4 +66,9 @@ class UnabsorbedStrategy(Protocol):
         Returns
         -------
         `VoxelEstimate`
+
+        Notes
+        -----
+        A strategy with further inputs may have a method ``check(cube)`` that raises at once what `estimate`
+        would raise of these for any features of the cube: it is called before a search that may be long.
         """

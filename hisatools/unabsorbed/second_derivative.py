@@ -14,14 +14,18 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
 from hisatools.errors import InputError, ParameterError
+from hisatools.noise.correlation import DIFFERENCE_LAG, MIN_CHANNELS_IN_THIRD
 from hisatools.parameters import _number, _Parameters, _quantity
 from hisatools.search.base import run_blocks
 from hisatools.unabsorbed.asymmetric_baselines import difference_noise
 from hisatools.unabsorbed.asymmetric_least_squares import SightLines
 from hisatools.unabsorbed.line_depth import LineFitter
+from hisatools.unabsorbed.low_resolution import check_frames, check_is_cube, check_overlap, check_position
 from hisatools.unabsorbed.protocols import VoxelEstimate
 
 LINES_PER_BLOCK = 32
+# Fewer channels of a tracer do not show its noise.
+LEAST_TRACER_CHANNELS = 3 * DIFFERENCE_LAG + MIN_CHANNELS_IN_THIRD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,11 @@ class SecondDerivativeParameters(_Parameters):
         second derivative amplifies noise.
     max_tau : float
         Largest optical depth that is tried.
+    max_amplification : float
+        At the centre of the line T_U is 1 / (1 - p (1 - exp(-tau0))) times what a change of T_ON makes of it,
+        noise and other errors alike. Where the tau0 that is found makes this larger, the line is saturated:
+        little of the emission behind comes through, and nothing is said. At 5 (tau0 = 1.6 for p = 1) the
+        2 to 3 K of noise of a survey have become the 10 to 15 K by which cold clouds absorb.
     n_resamples : int
         Realisations of noise and emission from which the uncertainty follows.
     seed : int
@@ -63,7 +72,8 @@ class SecondDerivativeParameters(_Parameters):
     window: float = _number(2.5)
     smoothing: u.Quantity = _quantity(1.5 * u.km / u.s, inclusive=True)
     max_tau: float = _number(5.0)
-    n_resamples: int = _number(32, integer=True)
+    max_amplification: float = _number(5.0, above=1.0)
+    n_resamples: int = _number(100, integer=True)
     seed: int = _number(1, inclusive=True, integer=True)
 
 
@@ -71,7 +81,9 @@ class SecondDerivativeStrategy:
     """The smoothest recovered spectrum, sight line by sight line.
 
     The uncertainty is resampled: noise, and emission as the cube has it beside its features, are added to
-    the spectrum, which is fitted again; see `~hisatools.unabsorbed.uncertainty.ErrorModel`.
+    the spectrum, which is fitted again; see `~hisatools.unabsorbed.uncertainty.ErrorModel`. It is what
+    68.3 % of the fits deviate by, since a few that saturate would rule a mean of squares. Sight lines where
+    the fit itself saturates keep T_ON; see ``max_amplification``.
 
     Parameters
     ----------
@@ -85,7 +97,11 @@ class SecondDerivativeStrategy:
     Raises
     ------
     ParameterError
-        From `estimate`, if neither a tracer nor centre and width are given.
+        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from `estimate`, if
+        neither a tracer nor centre and width are given.
+    InputError
+        From `estimate`, if the tracer's velocities have another frame, it lies elsewhere on the sky or in
+        velocity, has no position, or too few channels to show its noise.
 
     Examples
     --------
@@ -108,7 +124,15 @@ class SecondDerivativeStrategy:
 
     def __init__(self, parameters=None, *, tracer=None, centre=None, width=None):
         self.parameters = SecondDerivativeParameters() if parameters is None else parameters
-        self.tracer, self.centre, self.width = tracer, centre, width
+        self.tracer, self.centre, self.width = check_is_cube("tracer", tracer), centre, width
+        if tracer is not None and not (centre is None and width is None):
+            raise ParameterError(
+                "centre and width cannot be given beside tracer, which tells them; leave out either"
+            )
+
+    def check(self, cube):
+        """Raise at once what `estimate` would raise of the tracer, or of centre and width, for a cube."""
+        self._guide(cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):
         """T_U at some voxels; see `~hisatools.unabsorbed.protocols.UnabsorbedStrategy.estimate`.
@@ -142,7 +166,7 @@ class SecondDerivativeStrategy:
                     at = channels[here]
                     kelvin[places[here]] = fit.kelvin[at]
                     if errors is not None:
-                        sigma[places[here]] = fitter.sigma(fit, pixel, label)[at]
+                        sigma[places[here]] = fitter.sigma(fit, pixel)[at]
             return counted
 
         found = run_blocks(
@@ -200,7 +224,15 @@ class TracerGuide:
     """
 
     def __init__(self, cube, tracer, parameters):
+        check_frames("tracer", tracer, cube)
+        check_position("tracer", tracer, cube)
+        check_overlap("tracer", tracer, cube)
         self.significance = parameters.tracer_significance
+        if self.significance > 0 and tracer.shape[0] < LEAST_TRACER_CHANNELS:
+            raise InputError(
+                f"tracer: its noise cannot be measured on {tracer.shape[0]} channels, "
+                f"{LEAST_TRACER_CHANNELS} are needed; take a cube with more, or set tracer_significance=0"
+            )
         self.velocity_kms = cube.velocity.to_value(u.km / u.s)
         self.channel_kms = cube.channel_width.to_value(u.km / u.s)
         self.tracer_kms = tracer.velocity.to_value(u.km / u.s)
@@ -215,7 +247,7 @@ class TracerGuide:
         if self.nearest[pixel] < 0:
             return None
         spectrum = self.spectra[:, self.nearest[pixel]].astype(float)
-        noise = difference_noise(spectrum[:, None])[0]
+        least = self.significance * difference_noise(spectrum[:, None])[0] if self.significance > 0 else 0.0
         spectrum = np.where(np.isfinite(spectrum), spectrum, 0)
         own = self.velocity_kms[channels]
         allowed = (self.tracer_kms >= own.min() - self.channel_kms) & (
@@ -224,7 +256,8 @@ class TracerGuide:
         if not allowed.any():
             return None
         peak = np.flatnonzero(allowed)[np.argmax(spectrum[allowed])]
-        if not spectrum[peak] > max(self.significance * noise, 0):
+        # Nor where so much is blank that the noise is not known, and the limit NaN.
+        if not (spectrum[peak] > least and spectrum[peak] > 0):
             return None
         return self._measure(spectrum, peak)
 

@@ -132,7 +132,7 @@ class SkyMeanErrors:
             Channels of T_OFF and of the wanted voxels.
         sight_lines : `~numpy.ndarray` of int, shape (m,)
         """
-        apart = np.abs(sources[:, :, None] - sources[:, None, :])
+        apart = _distances(sources, sources)
         sigma_kelvin = self.sigma_kelvin((sources * self.n_sky + sight_lines[:, None]).ravel())
         noisy = weights * sigma_kelvin.reshape(len(sources), 1, -1)
         falls, between = self.noise
@@ -143,14 +143,23 @@ class SkyMeanErrors:
 
     def _missed(self, weights, shares, sources, targets, apart):
         """Structure that T_U does not follow: the variance of kriging."""
-        away = np.abs(targets[:, :, None] - sources[:, None, :])
-        among, towards = np.zeros(apart.shape), np.zeros(away.shape)
-        total = 0.0
+        if not self.structure:
+            return 0.0
+        away = _distances(targets, sources)
+        among = towards = total = 0.0
         for falls, between, to_sight_line in self.structure:
-            among += falls[apart] * _shared(shares, between)
-            towards += falls[away] * (shares @ to_sight_line)[:, None]
+            among = among + falls[apart] * _shared(shares, between)
+            towards = towards + falls[away] * (shares @ to_sight_line)[:, None]
             total += falls[0]
         return total - 2 * np.einsum("mts,mts->mt", weights, towards) + _quadratic(weights, among)
+
+
+def _distances(one, other):
+    """Channels between those of each run: shape (m, n, n_other), or (1, n, n_other) if all runs agree."""
+    pattern = np.concatenate([one, other], axis=1) - other[:, :1]
+    if (pattern == pattern[0]).all():
+        one, other = one[:1], other[:1]
+    return np.abs(one[:, :, None] - other[:, None, :])
 
 
 def _shared(shares, correlation):

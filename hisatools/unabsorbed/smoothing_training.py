@@ -2,7 +2,7 @@
 
 Lines of known depth and width are taken off spectra of the cube where nothing is flagged. What was
 observed before is the truth: it is not made by the smoother that is to be trained, as in the training of
-Syed et al. (2020), and has the cube's own noise, line profile and channels.
+astroSABER (Syed et al. 2023, arXiv:2310.02077), and has the cube's own noise, line profile and channels.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from hisatools.unabsorbed.asymmetric_baselines import difference_noise, find_bas
 from hisatools.unabsorbed.asymmetric_least_squares import AsymmetricLeastSquaresParameters
 
 LEAST_SPECTRA = 8
-# A line may not reach closer to 0 K than this many times the noise.
+# In no channel may a line reach closer to 0 K than this many times the noise.
 LEAST_LEFT = 3.0
 # A line is put in, and judged, within this many FWHM of its centre.
 REACH_FWHM = 1.0
@@ -288,29 +288,28 @@ def inject_lines(cube, mask, training, rng):
 def _draw_lines(truth, free, sigma, training, channel_kms, rng):
     """Absorption of one spectrum in K, 0 or above, and the channels that are judged."""
     absorption, in_line = np.zeros_like(truth), np.zeros(truth.shape, bool)
-    channels = np.arange(len(truth))
     for _ in range(training.n_lines):
         depth = rng.uniform(training.min_depth.value, training.max_depth.value)
         low, high = np.log([training.min_linewidth.value, training.max_linewidth.value])
         fwhm_chan = np.exp(rng.uniform(low, high)) / channel_kms
         share = rng.random()
         reach = int(np.ceil(REACH_FWHM * fwhm_chan))
-        centres = _possible_centres(truth, free & ~in_line, reach, depth + LEAST_LEFT * sigma)
+        offset = np.arange(-reach, reach + 1)
+        profile = depth * np.exp(-0.5 * (offset / (fwhm_chan * gaussian_fwhm_to_sigma)) ** 2)
+        centres = _possible_centres(truth, free & ~in_line, profile, LEAST_LEFT * sigma)
         if len(centres) == 0:
             continue
-        offset = channels - centres[int(share * len(centres))]
-        profile = depth * np.exp(-0.5 * (offset / (fwhm_chan * gaussian_fwhm_to_sigma)) ** 2)
-        within = np.abs(offset) <= reach
-        absorption += np.where(within, profile, 0)
-        in_line |= within
+        within = centres[int(share * len(centres))] + offset
+        absorption[within] += profile
+        in_line[within] = True
     return absorption, in_line
 
 
-def _possible_centres(truth, free, reach, least_kelvin):
-    """Channels about which all is free, and bright enough on the average."""
-    size = 2 * reach + 1
+def _possible_centres(truth, free, profile, least_kelvin):
+    """Channels about which all is free, and bright enough for the line in each channel."""
+    size = len(profile)
     if len(truth) < size:
         return np.array([], int)
     windows = np.lib.stride_tricks.sliding_window_view(np.where(free, truth, 0), size)
     all_free = np.lib.stride_tricks.sliding_window_view(free, size).all(axis=1)
-    return np.flatnonzero(all_free & (windows.mean(axis=1) > least_kelvin)) + reach
+    return np.flatnonzero(all_free & ((windows - profile).min(axis=1) >= least_kelvin)) + size // 2

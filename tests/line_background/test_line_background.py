@@ -1,19 +1,14 @@
 """Line background from adjacent bins: ranges, fits, templates, and the tutorial's line example."""
 
-from itertools import pairwise
-
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.modeling.models import Gaussian1D, Polynomial1D, PowerLaw1D
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.integrate import quad
 
 from hisatools import HISACube
 from hisatools.errors import (
-    BackendUnavailableError,
     HISAWarning,
     InputError,
     ParameterError,
@@ -30,6 +25,8 @@ from hisatools.line_background.simulated import (
     simulate_counts,
 )
 from hisatools.simulate import ModelParameters, simulate_cube
+
+pytest.importorskip("iminuit", reason="fits need iminuit (extra fit)")
 
 KMS = u.km / u.s
 RANDOM = settings(deadline=None, derandomize=True, max_examples=30)
@@ -156,22 +153,6 @@ def test_a_tied_parameter_may_use_all_of_the_model():
 # Likelihood and quadrature
 
 
-@RANDOM
-@given(sigma=st.floats(0.15, 30), mean=st.floats(1600, 1650))
-def test_quadrature_over_bins_is_exact_for_narrow_and_wide_lines(sigma, mean):
-    curve = Curve(
-        lambda x, m, s: np.exp(-0.5 * ((x - m) / s) ** 2) / s / np.sqrt(2 * np.pi), ("m", "s"), (0, 0)
-    )
-    edges = np.linspace(1600, 1650, 14)
-    found = curve.over_bins(edges[:-1], edges[1:], (mean, sigma), 64)
-    for low, high, value in zip(edges[:-1], edges[1:], found, strict=True):
-        points = sorted({low, high, float(np.clip(mean, low, high))})
-        exact = sum(
-            quad(curve.function, a, b, args=(mean, sigma), epsabs=1e-12)[0] for a, b in pairwise(points)
-        )
-        assert value == pytest.approx(exact, abs=1e-7)
-
-
 def test_a_line_narrower_than_a_bin_gets_a_finer_quadrature():
     edges = np.arange(1600, 1661.0, 4) * u.keV
     rng = np.random.default_rng(101)
@@ -267,21 +248,7 @@ def test_the_fit_has_units():
     assert fit.table.colnames == ["name", "value", "error", "low", "high", "fixed"]
 
 
-def test_without_iminuit_the_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "iminuit", None)
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'hisatools\[fit\]'"):
-        fit_constant(flat_background())
-
-
 # Masks and ranges
-
-
-def test_a_bin_that_a_mask_touches_at_all_is_masked_and_a_later_mask_replaces_it():
-    background = flat_background().with_mask((2.5, 3.1) * u.keV, (9, 10) * u.keV)
-    assert_array_equal(np.flatnonzero(~background.unmasked), [2, 3, 9])
-    again = background.with_mask((14000, 15500) * u.eV)
-    assert_array_equal(np.flatnonzero(~again.unmasked), [14, 15])
-    assert_array_equal(np.flatnonzero(~background.unmasked), [2, 3, 9])
 
 
 def test_masked_bins_do_not_count_in_the_fit():
@@ -473,13 +440,6 @@ def test_a_histogram_with_falling_edges_gives_the_same_sum():
     assert_array_equal(found[0].values, found[1].values)
 
 
-def test_the_noise_of_a_mean_spectrum_is_measured(model):
-    rng = np.random.default_rng(101)
-    kelvin = 80 + rng.normal(0, 2, (64, 10, 10))
-    cube = model.cube.cutout((slice(None), slice(10), slice(10))).with_brightness(kelvin)
-    assert LineBackground.from_cube(cube).sigma[0] == pytest.approx(0.2, rel=0.3)
-
-
 def test_blank_voxels_and_planes_are_left_out_of_cubes(model):
     kelvin = model.cube.kelvin.copy()
     kelvin[np.random.default_rng(1).uniform(size=kelvin.shape) < 0.05] = np.nan
@@ -509,30 +469,6 @@ def test_blank_cells_of_a_histogram_are_left_out_of_all_bins_and_that_is_said():
     )
     assert np.isnan(found.values).sum() == 1
     assert np.nansum(found.values) == pytest.approx(found.expected)
-
-
-@pytest.mark.parametrize(
-    ("values", "edges", "inputs", "error", "text"),
-    [
-        (np.ones(4), np.arange(5.0), {}, ParameterUnitsError, "edges needs a unit"),
-        (np.ones(4), np.arange(4.0) * u.keV, {}, InputError, r"values of shape \(4,\) need 5 edges"),
-        (np.ones(4), [0, 1, 1, 2, 3] * u.keV, {}, InputError, "only rise or only fall"),
-        (-np.ones(4), np.arange(5.0) * u.keV, {}, InputError, "counts must be finite and not negative"),
-        (np.full(4, np.nan), np.arange(5.0) * u.keV, {}, InputError, "no cell of the histogram"),
-        (
-            np.full(4, np.nan),
-            np.arange(5.0) * KMS,
-            {"sigma": 1.0},
-            InputError,
-            "no channel has a finite value",
-        ),
-        (np.ones(4), np.arange(5.0) * KMS, {"sigma": 0.0}, InputError, "sigma must be finite and above 0"),
-        (np.ones(4), np.arange(5.0) * KMS, {"sigma": [1.0, 2]}, InputError, "one for each channel"),
-    ],
-)
-def test_input_that_cannot_be_used_is_an_error(values, edges, inputs, error, text):
-    with pytest.raises(error, match=text):
-        LineBackground(values, edges, **inputs)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 4), (3, 1, 1)])
@@ -583,6 +519,39 @@ def test_a_model_that_is_not_finite_where_it_starts_is_an_error():
 def test_start_values_of_an_astropy_model_are_its_own():
     with pytest.raises(ParameterError, match=r"set model.bounds, model.fixed"):
         flat_background().fit(Polynomial1D(1), start=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("smoothing", [{}, {"smoothing_fwhm": 2 * u.deg}])
+def test_sight_lines_blank_in_one_side_range_shift_neither_prediction_nor_expectation(smoothing):
+    x = np.arange(12)
+    truth = np.full((50, 12, 12), 50.0) + 5 * x
+    kelvin = truth + np.random.default_rng(101).normal(0, 1, truth.shape)
+    kelvin[10:20, :, 6:] = np.nan
+    kelvin[22:28, :, 6:] = 0  # absorbed, and masked below: no part of the level
+    background = LineBackground(
+        kelvin * u.K, np.arange(51) * KMS, sigma=0.1 * u.K, pixel_scale=1 * u.deg
+    ).with_mask((20, 30) * KMS)
+    fit = background.fit(Polynomial1D(1, c0=50.0))
+    sides = [(10, 20) * KMS, (30, 40) * KMS]
+    found = background.predict(fit, (24, 26) * KMS, sides, **smoothing)
+    assert_allclose(found.expected.value, truth[0].mean(), atol=0.3)
+    if not smoothing:
+        assert_allclose(found.expected.value, found.values.value.mean(axis=(1, 2)), rtol=1e-9)
+    assert np.isfinite(found.expected_sigma.value).all()
+
+
+@pytest.mark.parametrize("rebin", [None, 2, 3])
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.filterwarnings("ignore:.* cells are NaN in some bin")
+def test_filters_keep_totals_where_cells_are_blank(name, rebin):
+    counts = flat_counts((20, 4, 12, 12), mean=10).astype(float)
+    counts[:, :, 3:6, 3:6] = np.nan
+    counts[:, 1, 9] = np.nan
+    background = flat_background(counts)
+    fit = fit_constant(background)
+    found = background.predict(fit, (10, 12) * u.keV, [(2, 8) * u.keV], rebin=rebin, **FILTERS[name])
+    assert np.nansum(found.values) == pytest.approx(found.expected, rel=1e-9)
+    assert_array_equal(np.isnan(found.values), np.isnan(counts[0]))
 
 
 # Figures

@@ -98,3 +98,20 @@ def test_rebinning_by_one_is_filtering():
 
 def flat(maps):
     return smooth(maps, 3.0)
+
+
+def test_rebinning_with_blank_cells_keeps_totals_and_what_is_blank():
+    counts = np.random.default_rng(3).poisson(5.0, (5, 6, 7)).astype(float)
+    counts[:, 1:3, 2:4] = np.nan
+    counts[1, 4, 4] = np.nan
+    counts[4, 0] = np.nan
+    found = rebinned_filter(counts, 2, lambda maps: smooth(maps, 2.0))
+    assert_array_equal(np.isnan(found), np.isnan(counts))
+    assert_allclose(np.nansum(found, axis=(1, 2)), np.nansum(counts, axis=(1, 2)), rtol=1e-12)
+
+
+def test_rebinning_a_flat_sky_stays_flat_where_a_bin_is_blank():
+    counts = np.ones((2, 5, 5)) * np.array([1.0, 3.0])[:, None, None]
+    counts[1, 2, 2] = np.nan
+    found = rebinned_filter(counts, 2, lambda maps: smooth(maps, 2.0))
+    assert np.nanstd(found[1]) < 0.02 * 3

@@ -4,14 +4,18 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from numpy.testing import assert_array_equal
 
-from hisatools.errors import InputError, OutputError, ParameterError
+from hisatools import HISACube
+from hisatools.errors import InputError, OutputError, ParameterError, ParameterUnitsError
 from hisatools.io.writing import write_image
 from hisatools.noise import (
+    LineFreeParameters,
     MeshParameters,
     NoiseEstimator,
     NoiseResult,
+    SkyMask,
     ThirdsParameters,
     estimate_many,
 )
@@ -34,10 +38,99 @@ def test_file_gives_back_what_was_written(name, cube, tmp_path):
     assert again.strategy == name
     assert again.meta["parameters"]["clip"] == "3.0"
     assert again.meta["rounds"] == result.meta["rounds"]
+    again.check_axes(cube)
     assert again.wcs.naxis == result.sigma.ndim
     header = fits.getheader(path)
     assert (header["BUNIT"], header["STRATEGY"]) == ("K", name)
     assert header["CTYPE1"] == "GLON-CAR"
+
+
+def test_long_lines_come_back_whole_from_a_file(cube, tmp_path):
+    rounds = ["round 1: " + "12345 sources masked, " * 8 + "end", "round 2: " + "x" * 64, "round 3: no"]
+    meta = {"rounds": rounds, "note": "k=v, " * 30 + "\u03c3", "parameters": {"name": "y" * 200}}
+    NoiseResult(np.ones((30, 36)) * u.K, "thirds", cube.wcs.celestial, meta).write(tmp_path / "noise.fits")
+    again = NoiseResult.read(tmp_path / "noise.fits").meta
+    assert again["rounds"] == rounds
+    assert again["note"] == "k=v, " * 30 + "\\u03c3"
+    assert again["parameters"] == meta["parameters"]
+
+
+def test_rounds_that_found_sources_come_back_from_a_file(cube, tmp_path):
+    kelvin = cube.kelvin.copy()
+    kelvin[:, 10:14, 10:14] += 300
+    result = NoiseEstimator("thirds").estimate(cube.with_brightness(kelvin), mask="automatic")
+    assert len(result.meta["rounds"][0]) > 72
+    result.write(tmp_path / "noise.fits")
+    assert NoiseResult.read(tmp_path / "noise.fits").meta["rounds"] == result.meta["rounds"]
+
+
+def test_ranges_are_kept_as_text_that_can_be_read(cube, tmp_path):
+    v = cube.velocity
+    ranges = (u.Quantity([v[0], v[12]]), u.Quantity([v[-12], v[-1]]).to(u.m / u.s))
+    result = NoiseEstimator("line-free", LineFreeParameters(ranges=ranges)).estimate(cube)
+    result.write(tmp_path / "noise.fits")
+    text = NoiseResult.read(tmp_path / "noise.fits").meta["parameters"]["ranges"]
+    found = [float(end) for pair in text.replace(" km/s", "").split(", ") for end in pair.split("..")]
+    np.testing.assert_allclose(found, v[[0, 12, -12, -1]].value, rtol=1e-6)
+    with pytest.raises(ParameterUnitsError, match="ranges needs a unit of km / s"):
+        LineFreeParameters(ranges=((1, 2) * u.K,))
+
+
+@pytest.mark.parametrize("strategy", ["thirds", "mesh"])
+def test_noise_of_another_field_or_axis_is_told_from_that_of_the_cube(strategy, cube, make_cube):
+    noise = NoiseEstimator(strategy).estimate(cube)
+    noise.check_axes(cube)
+
+    def moved(axis, value, step=None):
+        wcs = cube.wcs.deepcopy()
+        wcs.wcs.crval[axis] += value
+        if step is not None:
+            wcs.wcs.cdelt[axis] *= step
+        return HISACube(cube.kelvin * u.K, wcs, beam=cube.beam)
+
+    # 0.3 arcmin and 0.82 km/s.
+    noise.check_axes(moved(0, 1e-6))
+    noise.check_axes(moved(2, 1.0))
+    with pytest.raises(InputError, match="another part of the sky"):
+        noise.check_axes(moved(0, 0.005))
+    with pytest.raises(InputError, match="does not fit a cube"):
+        noise.check_axes(make_cube(np.ones((40, 30, 30))))
+    others = [moved(2, 800.0), moved(2, 0.0, -1), moved(2, 0.0, 1.01)]
+    for other in others:
+        if strategy == "mesh":
+            with pytest.raises(InputError, match="other velocities"):
+                noise.check_axes(other)
+        else:
+            noise.check_axes(other)
+
+
+def test_noise_without_axes_on_the_sky_fits_no_cube(cube):
+    with pytest.raises(InputError, match="another part of the sky"):
+        NoiseResult(np.ones((30, 36)) * u.K, "thirds", WCS(naxis=2)).check_axes(cube)
+
+
+def test_numbers_of_workers_that_are_none_are_refused(cube):
+    for workers in (0, -1, 1.5, None):
+        with pytest.raises(ParameterError, match="workers"):
+            NoiseEstimator("thirds").estimate(cube, workers=workers)
+        with pytest.raises(ParameterError, match="workers"):
+            estimate_many([cube], NoiseEstimator("thirds"), workers=workers)
+
+
+def test_one_cube_or_mask_in_place_of_several_is_refused(cube):
+    with pytest.raises(ParameterError, match="masks must be a sequence"):
+        estimate_many([cube, cube], NoiseEstimator("thirds"), masks=SkyMask.of(cube))
+    for one in (cube, "cube.fits"):
+        with pytest.raises(ParameterError, match="cubes must be a sequence"):
+            estimate_many(one, NoiseEstimator("thirds"))
+
+
+def test_default_of_the_class_is_that_of_the_command():
+    from hisatools._arguments import build_parser
+    from hisatools.cli import VERBS
+
+    command = build_parser(VERBS).parse_args(["noise", "cube.fits", "--output", "noise.fits"])
+    assert NoiseEstimator().strategy == command.strategy
 
 
 def test_file_is_not_replaced_unasked_and_nothing_is_left_behind(cube, tmp_path):

@@ -1,5 +1,7 @@
 """What each strategy measures, against skies whose noise is known."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hisatools.noise import (
     RadiometerParameters,
     ThirdsParameters,
 )
+from hisatools.noise.box_means import mean_share
 from hisatools.noise.differences import difference_line_chan, difference_variance
 from hisatools.noise.fields import clipped_variance
 from hisatools.noise.line_free import line_free_channels
@@ -281,6 +284,150 @@ def test_terms_are_optional_but_one_is_needed(make_cube):
 def test_terms_that_cannot_be_added_are_refused(value, text, make_cube):
     with pytest.raises(InputError, match=text):
         NoiseEstimator("propagated", radiometer=value).estimate(make_cube(spectra((20, 30, 30))))
+
+
+def test_calibration_named_twice_is_refused():
+    with pytest.raises(ParameterError, match="two terms are called calibration"):
+        NoiseEstimator("propagated", PropagatedParameters(calibration=0.05), calibration=50 * u.K)
+
+
+def test_calibration_named_once_counts(make_cube):
+    cube = make_cube(spectra((20, 30, 30)))
+    result = NoiseEstimator("propagated", radiometer=3 * u.K, calibration=4 * u.K).estimate(cube)
+    assert_allclose(result.sigma.value, 5, rtol=1e-6)
+
+
+def test_where_the_radiometers_noise_is_unknown_so_is_the_sum(make_cube):
+    radiometer = np.full((30, 30), 3.0)
+    radiometer[4, 5] = np.nan
+    cube = make_cube(spectra((20, 30, 30)))
+    sigma = NoiseEstimator("propagated", radiometer=radiometer * u.K, continuum=4 * u.K).estimate(cube).sigma
+    assert_array_equal(np.isnan(sigma.value), np.broadcast_to(np.isnan(radiometer), cube.shape))
+    assert np.nanmax(sigma.value) == pytest.approx(5)
+
+
+def test_noise_for_parameters_of_the_radiometer_is_refused():
+    with pytest.raises(ParameterError, match="RadiometerParameters or None"):
+        PropagatedParameters(radiometer=3 * u.K)
+    inner = PropagatedParameters(radiometer=RadiometerParameters(t_sys=50 * u.K)).to_dict()
+    assert inner["radiometer.t_sys"] == "50.0 K"
+
+
+def test_term_measured_on_another_field_is_refused(make_cube):
+    cube = make_cube(spectra((48, 31, 30)))
+    one, other = (cube.cutout((slice(None), slice(first, first + 30), slice(None))) for first in (0, 1))
+    noise = NoiseEstimator("thirds").estimate(one)
+    NoiseEstimator("propagated", radiometer=noise).estimate(one)
+    with pytest.raises(InputError, match="another part of the sky than the cube, 1 pixels off"):
+        NoiseEstimator("propagated", radiometer=noise).estimate(other)
+
+
+@pytest.mark.parametrize("length", [(96,), (40,), (1, 40), (96, 40, 40)])
+def test_sigma0_is_one_value_or_a_map(length, make_cube):
+    estimator = NoiseEstimator(
+        "radiometer", RadiometerParameters(t_sys=90 * u.K), sigma0=np.ones(length) * u.K
+    )
+    with pytest.raises(InputError, match=r"sigma0 of shape .* does not fit; .*\(40, 40\)"):
+        estimator.estimate(make_cube(spectra((96, 40, 40))))
+
+
+@pytest.mark.parametrize("weights", ["w.fits", [[1, 2], [3]], {"a": 1}])
+def test_weights_that_are_no_numbers_are_refused(weights, make_cube):
+    with pytest.raises(InputError, match="array of numbers"):
+        NoiseEstimator("weights", weights=weights).estimate(make_cube(spectra((64, 30, 30))))
+
+
+# Noise that is correlated, or little of it
+
+
+@pytest.mark.parametrize("n_v", [16, 24, 31, 32, 48])
+def test_differences_of_few_channels_know_the_correlation(n_v, make_cube):
+    noise = 6 * correlated_noise((n_v, 64, 64), 10 / 3, 1.6, np.random.default_rng(101))
+    result = NoiseEstimator("mad-difference").estimate(make_cube(noise))
+    assert result.meta["line_channels"] == pytest.approx(1.6, abs=0.15)
+    assert np.median(result.sigma.value) == pytest.approx(6, rel=0.04)
+
+
+@pytest.mark.parametrize("name", ["mad-difference", "thirds", "mesh", "radiometer"])
+def test_correlation_that_cannot_be_measured_is_said(name, make_cube):
+    # White noise counts well enough on four beams: only the missing correlation is left to say.
+    few, enough = (make_cube(spectra((n, 16, 16), line=0.0)) for n in (31, 32))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        measure(few, name)
+    assert any("31 channels" in str(one.message) and "white" in str(one.message) for one in caught)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        measure(enough, name)
+    assert not any("white" in str(one.message) for one in caught)
+
+
+def said(name, shape, make_cube):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        measure(make_cube(spectra(shape, line=0.0)), name)
+    (text,) = [str(one.message) for one in caught if "independent values" in str(one.message)] or [""]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("name", "percent"),
+    [("thirds", 38), ("mesh", 38), ("radiometer", 38), ("mad-difference", 51), ("weights", 19)],
+)
+def test_spectrum_of_few_channels_says_how_uncertain_its_noise_is(name, percent, make_cube):
+    text = said(name, (14, 1, 1), make_cube)
+    if percent > 20:
+        assert f"uncertain by {percent} %" in text
+    for shape in ((96, 1, 1), (48, 40, 40)):
+        assert not said(name, shape, make_cube)
+
+
+def test_least_of_three_short_thirds_is_said_to_be_low(make_cube):
+    assert "the least of three thirds comes out 24 % low" in said("thirds", (48, 1, 1), make_cube)
+
+
+@pytest.mark.parametrize(("name", "n_v"), [("thirds", 14), ("mad-difference", 48), ("mesh", 20)])
+def test_stated_uncertainty_is_the_scatter_of_many_spectra(name, n_v, make_cube):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = [
+            np.median(measure(make_cube(spectra((n_v, 1, 1), seed=seed, line=0.0)), name).sigma.value) / 3
+            for seed in range(100, 180)
+        ]
+    texts = [str(one.message) for one in caught if "uncertain by" in str(one.message)]
+    stated = np.median([float(text.split("uncertain by ")[1].split(" %")[0]) for text in texts]) / 100
+    assert stated == pytest.approx(np.std(found), rel=0.25)
+
+
+def test_mesh_of_tiny_boxes_takes_larger_ones_and_says_so(make_cube):
+    rise = np.linspace(3, 6, 64)
+    cube = make_cube(rise * correlated_noise((16, 64, 64), 10 / 3, 1.6, np.random.default_rng(101)))
+    with pytest.warns(HISAWarning) as caught:
+        result = NoiseEstimator("mesh", MeshParameters(box_size=1 * u.arcmin)).estimate(cube)
+    assert any("give box_size=2.4 * u.arcmin or more" in str(one.message) for one in caught)
+    assert result.meta["box_size"] == "2.4 arcmin x 2.4 arcmin"
+    ends = [np.median(result.sigma.value[..., part]) for part in (slice(0, 12), slice(-12, None))]
+    assert_allclose(ends, [3.3, 5.7], rtol=0.12)
+
+
+def test_mesh_of_a_small_sky_is_one_box_whatever_the_size_of_the_boxes(make_cube):
+    cube = make_cube(spectra((96, 9, 9)))
+    expected = NoiseEstimator("mesh").estimate(cube)
+    with pytest.warns(HISAWarning, match="smaller than five beams is one"):
+        result = NoiseEstimator("mesh", MeshParameters(box_size=1 * u.arcmin)).estimate(cube)
+    assert_array_equal(result.sigma, expected.sigma)
+    assert np.ptp(result.sigma.value, axis=(1, 2)).max() < 1e-5
+
+
+@pytest.mark.parametrize("side", [6, 10, 22])
+def test_share_of_a_box_mean_is_that_of_simulated_noise(side):
+    noise = correlated_noise((60, 11 * side, 11 * side), 10 / 3, 0, np.random.default_rng(102))
+    from hisatools.smoothing import box_mean
+
+    removed = np.array([channel - box_mean(channel, 17) for channel in noise])
+    means = removed.reshape(60, 11, side, 11, side).mean(axis=(2, 4))[:, 1:-1, 1:-1]
+    expected = means.var() / removed.var()
+    assert mean_share((side, side), 17, 10 / 3) == pytest.approx(expected, rel=0.1)
 
 
 def test_mesh_without_photutils_names_the_extra(make_cube, monkeypatch):

@@ -9,7 +9,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
 from hisatools import HISACube
-from hisatools.errors import InputError, ParameterError
+from hisatools.errors import InputError, ParameterError, ParameterUnitsError
 from hisatools.features import label_features
 from hisatools.noise import difference_rms
 from hisatools.simulate import ModelParameters, simulate_cube
@@ -451,6 +451,15 @@ def test_given_noise_decides_when_a_baseline_rests():
         estimate(cube, mask, noise=np.ones((2, 2)) * u.K)
 
 
+def test_noise_that_does_not_fit_is_refused_before_there_are_features():
+    cube, _ = random_cube()
+    with pytest.raises(InputError, match="noise has the shape"):
+        AsymmetricLeastSquaresStrategy(noise=np.ones(3) * u.K).check(cube)
+    with pytest.raises(ParameterUnitsError, match=r"noise needs a unit of K, got 3; write .* noise=3 \* u.K"):
+        AsymmetricLeastSquaresStrategy(noise=3).check(cube)
+    AsymmetricLeastSquaresStrategy(noise=3 * u.K).check(cube)
+
+
 def test_empty_list_of_features():
     cube, mask = random_cube()
     found = estimate(cube, np.zeros_like(mask))
@@ -562,6 +571,14 @@ def test_lines_are_put_where_nothing_is_flagged_and_their_truth_is_what_was_obse
     absorbed = spectra.truth_kelvin - spectra.kelvin
     assert_array_equal(absorbed > 0, spectra.in_line)
     assert 8 < absorbed.max() <= 40.0 + 1e-9
+
+
+def test_lines_leave_three_times_the_noise_in_each_channel(model):
+    rng = np.random.default_rng(2)
+    training = TrainingParameters(n_spectra=200, n_lines=3)
+    spectra = smoothing_training.inject_lines(model.cube, model.mask, training, rng)
+    left = np.where(spectra.in_line, spectra.kelvin, np.inf).min(axis=0)
+    assert (left >= 3 * spectra.sigma_kelvin * (1 - 1e-9)).all()
 
 
 def test_too_little_to_train_on_is_said(model):

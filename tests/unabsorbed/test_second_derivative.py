@@ -1,3 +1,5 @@
+import itertools
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from hisatools import HISACube
 from hisatools.errors import InputError, ParameterError
-from hisatools.unabsorbed import second_derivative
+from hisatools.unabsorbed import line_depth, second_derivative
 from hisatools.unabsorbed.line_depth import recover, smoothest_tau
 from hisatools.unabsorbed.second_derivative import (
     SecondDerivativeParameters,
@@ -203,6 +205,52 @@ def test_without_a_line_the_message_says_what_to_give():
         SecondDerivativeParameters(background_fraction=1.2)
 
 
+def moved(cube, **changes):
+    wcs = cube.wcs.deepcopy()
+    for name, value in changes.items():
+        setattr(wcs.wcs, name, value)
+    return HISACube(cube.data, wcs)
+
+
+def bad_tracers():
+    tracer = Cloud().tracer()
+    spectrum = HISACube.from_spectrum(tracer.data[:, 0, 0], tracer.velocity)
+    return {
+        "frame": (moved(tracer, specsys="BARYCENT"), "velocities are BARYCENT, those of the cube LSRK"),
+        "sky": (moved(tracer, crval=[150, 0, 0]), "is of another part of the sky than the cube"),
+        "velocity": (moved(tracer, crval=[140, 0, 9e4]), "covers 70.00 to 110.00 km/s, the cube -20.00"),
+        "position": (spectrum, "its position is not known"),
+        "short": (tracer.cutout((slice(75, 86), slice(None), slice(None))), "measured on 11 channels"),
+    }
+
+
+@pytest.mark.parametrize("fault", ["frame", "sky", "velocity", "position", "short"])
+def test_tracer_that_does_not_fit_is_refused(fault):
+    tracer, match = bad_tracers()[fault]
+    strategy = SecondDerivativeStrategy(tracer=tracer)
+    with pytest.raises(InputError, match=f"tracer: .*{match}"):
+        strategy.check(Cloud().cube)
+    with pytest.raises(InputError, match=f"tracer: .*{match}"):
+        Cloud().estimate(strategy)
+
+
+def test_without_a_limit_a_short_tracer_will_do():
+    tracer, _ = bad_tracers()["short"]
+    parameters = SecondDerivativeParameters(tracer_significance=0)
+    found = Cloud().estimate(SecondDerivativeStrategy(parameters, tracer=tracer))
+    assert np.isfinite(found.sigma_kelvin).any()
+
+
+def test_tracer_and_line_contradict_each_other():
+    for told in ({"centre": 0 * KMS}, {"width": 2 * KMS}):
+        with pytest.raises(ParameterError, match="cannot be given beside tracer"):
+            SecondDerivativeStrategy(tracer=Cloud().tracer(), **told)
+    with pytest.raises(ParameterError, match="tracer must be a HISACube, got 5"):
+        SecondDerivativeStrategy(tracer=5)
+    with pytest.raises(ParameterError, match="give tracer="):
+        SecondDerivativeStrategy().check(Cloud().cube)
+
+
 def test_unknown_centres_are_passed_over():
     cloud = Cloud()
     cloud.centre[2, 3] = np.nan
@@ -220,6 +268,47 @@ def test_error_is_mostly_within_the_uncertainty():
     ratio = np.abs(found.kelvin - cloud.truth[cloud.labels > 0]) / found.sigma_kelvin
     assert 0.55 < np.mean(ratio < 1) < 0.8
     assert 0.88 < np.mean(ratio < 2) < 0.99
+
+
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_uncertainty_is_as_large_as_the_errors(noise):
+    cloud = Cloud((101, 8, 8), noise=noise)
+    found = cloud.estimate()
+    rms = np.sqrt(np.mean((found.kelvin - cloud.truth[cloud.labels > 0]) ** 2))
+    assert np.sqrt(np.mean(found.sigma_kelvin**2)) == pytest.approx(rms, rel=0.25)
+    assert found.sigma_kelvin.max() < 3 * np.median(found.sigma_kelvin)
+
+
+def test_a_few_fits_that_saturate_do_not_rule_the_uncertainty(monkeypatch):
+    cloud = Cloud((101, 2, 2))
+    plain = cloud.estimate().sigma_kelvin
+    calls = itertools.count()
+
+    def sometimes_saturated(*arguments):
+        return 5.0 if next(calls) % 25 == 24 else smoothest_tau(*arguments)
+
+    monkeypatch.setattr(line_depth, "smoothest_tau", sometimes_saturated)
+    assert_allclose(cloud.estimate().sigma_kelvin, plain, rtol=0.5)
+
+
+def test_nothing_is_said_where_the_line_saturates():
+    cloud = Cloud(noise=0.3)
+    # Twice the depth of its neighbours is an optical depth of 3 here, of which exp(-3) comes through.
+    line = np.exp(-4 * np.log(2) * ((cloud.v - cloud.centre) / FWHM_KMS) ** 2)
+    share = (1 - np.exp(-3.0 * line))[:, 1, 2]
+    truth = cloud.truth[:, 1, 2]
+    cloud.kelvin[:, 1, 2] = truth + (COLD_KELVIN - CONTINUUM_KELVIN - truth) * share
+    _, y, x = np.nonzero(cloud.labels)
+    saturated = (y == 1) & (x == 2)
+    found = cloud.estimate()
+    assert_array_equal(np.isinf(found.sigma_kelvin), saturated)
+    observed = cloud.kelvin[cloud.labels > 0].astype(np.float32)
+    assert_array_equal(found.kelvin[saturated], observed[saturated])
+    allowed = cloud.estimate(cloud.told(max_amplification=50))
+    assert np.isfinite(allowed.sigma_kelvin).all()
+    assert_array_equal(allowed.kelvin[~saturated], found.kelvin[~saturated])
+    with pytest.raises(ParameterError, match="max_amplification must be finite and above 1"):
+        SecondDerivativeParameters(max_amplification=1)
 
 
 def test_uncertainty_grows_with_the_structure_of_the_emission():
@@ -306,17 +395,23 @@ def test_a_feature_that_fills_everything_keeps_what_was_observed():
 
 def test_reversed_velocity_gives_the_reversed_answer():
     cloud = Cloud()
-    forward = np.full(cloud.kelvin.shape, np.nan)
-    forward[cloud.labels > 0] = cloud.estimate(errors=False).kelvin
+    cloud.labels[:, :, 3:] *= 2
+    cloud.errors = ErrorModel(cloud.errors.noise, (0.8, 2.0), np.array([[4.0, 5.0, 10.0]]))
+    expected = cloud.estimate()
+    forward, sigma = np.full((2, *cloud.kelvin.shape), np.nan)
+    forward[cloud.labels > 0], sigma[cloud.labels > 0] = expected.kelvin, expected.sigma_kelvin
     wcs = cloud.cube.wcs.deepcopy()
     wcs.wcs.cdelt[2] *= -1
     cube = HISACube(cloud.kelvin[::-1].astype(np.float32) * u.K, wcs)
     assert_allclose(cube.velocity.value, cloud.v[::-1, 0, 0], atol=1e-6)
     labels = np.ascontiguousarray(cloud.labels[::-1])
-    found = cloud.told().estimate(cube, labels, np.array([1]), np.flatnonzero(labels))
-    backward = np.full(cloud.kelvin.shape, np.nan)
-    backward[labels > 0] = found.kelvin
+    # Features are numbered as they come.
+    labels[labels > 0] = 3 - labels[labels > 0]
+    found = cloud.told().estimate(cube, labels, np.array([1, 2]), np.flatnonzero(labels), errors=cloud.errors)
+    backward, sigma_backward = np.full((2, *cloud.kelvin.shape), np.nan)
+    backward[labels > 0], sigma_backward[labels > 0] = found.kelvin, found.sigma_kelvin
     assert_allclose(backward[::-1], forward, rtol=1e-4)
+    assert_allclose(sigma_backward[::-1], sigma, rtol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(40, 1, 1), (1, 6, 6), (1, 1, 1), (2, 2, 2), (3, 1, 1)])
@@ -332,7 +427,8 @@ def test_small_cubes_give_an_answer_or_say_that_there_is_none(shape):
     assert np.isfinite(found.kelvin).all() and not np.isnan(found.sigma_kelvin).any()
     assert np.isfinite(found.sigma_kelvin).all() == (shape[0] == 40)
     assert (found.n_off > 0).all() == (shape[0] == 40)
-    with_tracer = SecondDerivativeStrategy(tracer=cube).estimate(
+    parameters = SecondDerivativeParameters(tracer_significance=0)
+    with_tracer = SecondDerivativeStrategy(parameters, tracer=cube).estimate(
         cube, labels, np.array([1]), np.flatnonzero(labels)
     )
     assert np.isfinite(with_tracer.kelvin).all()

@@ -738,6 +738,35 @@ def test_single_dish_that_does_not_fit_is_refused(fault):
         estimate(BeamStrategy(low_resolution=low), cube, bar(cube.shape, np.s_[2, 8:10, 8:10]))
 
 
+@pytest.mark.parametrize("fault", ["sky", "velocity", "beam", "frame"])
+def test_single_dish_of_no_use_is_refused_before_there_are_features(fault):
+    cube, cases = bad_low_cubes()
+    match = {"sky": "low_resolution: is of another part of the sky", "velocity": "low_resolution: covers 8"}
+    if fault == "sky":
+        wcs = cases[fault][0].wcs.deepcopy()
+        wcs.wcs.crval = [150, *wcs.wcs.crval[1:]]
+        cases[fault] = HISACube(cases[fault][0].data, wcs, beam=cases[fault][0].beam), ""
+    with pytest.raises(InputError, match=match.get(fault, cases[fault][1])):
+        BeamStrategy(low_resolution=cases[fault][0]).check(cube)
+
+
+def test_single_dish_that_fits_passes_the_check():
+    cube = make_cube(np.full((5, 20, 20), 80.0))
+    BeamStrategy(low_resolution=low_cube(cube, plane_at)).check(cube)
+    BeamStrategy().check(cube)
+
+
+def test_what_is_no_cube_is_refused():
+    with pytest.raises(ParameterError, match=r"low_resolution must be a HISACube, got 5; write low_res"):
+        BeamStrategy(low_resolution=5)
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_correct_dilution_is_true_or_false(value):
+    with pytest.raises(ParameterError, match="correct_dilution must be True or False, got"):
+        BeamParameters(correct_dilution=value)
+
+
 def test_spectrum_without_position_is_refused():
     cube = make_cube(np.full((5, 20, 20), 80.0))
     spectrum = HISACube.from_spectrum(np.arange(5.0) * u.K, cube.velocity)

@@ -1,6 +1,7 @@
 """T_U across the velocity edges of features, against plain loops over sight lines."""
 
 import itertools
+import tracemalloc
 from functools import partial
 from types import SimpleNamespace
 
@@ -530,7 +531,7 @@ def test_truth_lies_within_the_stated_uncertainty(name, models):
         deviations.append((abs(error) / found.sigma_kelvin)[inner])
     deviations = np.concatenate(deviations)
     assert 0.55 < np.mean(deviations < 1) < 0.85
-    assert 0.9 < np.mean(deviations < 2) < 0.99
+    assert 0.9 < np.mean(deviations < 2) < 0.995
 
 
 # Independence
@@ -553,6 +554,33 @@ def test_blocks_do_not_cut_sight_lines(name, monkeypatch):
     cut = estimate(make(name), kelvin, mask)
     for one, other in zip(whole, cut, strict=True):
         assert_allclose(one, other, rtol=1e-5)
+
+
+@every_strategy
+def test_how_many_runs_are_worked_on_at_once_changes_nothing_to_the_bit(name, monkeypatch):
+    kelvin, mask = random_field((14, 9, 10), 15)
+    errors = known_errors(kelvin.shape)
+    whole = estimate(make(name), kelvin, mask, errors=errors)
+    for elements in (1, 100, 1000):
+        monkeypatch.setattr(edges, "ELEMENTS_AT_ONCE", elements)
+        some = estimate(make(name), kelvin, mask, errors=errors)
+        for one, other in zip(whole, some, strict=True):
+            assert_array_equal(one, other)
+
+
+@every_strategy
+def test_matrices_of_narrow_channels_stay_small(name, monkeypatch):
+    monkeypatch.setattr(edges, "ELEMENTS_AT_ONCE", 50_000)
+    kelvin, mask = np.full((61, 24, 24), 80.0), np.zeros((61, 24, 24), bool)
+    mask[30, 1:-1, 1:-1] = True
+    strategy = make(name, margin=channels(25))
+    estimate(strategy, kelvin, mask)
+    tracemalloc.start()
+    estimate(strategy, kelvin, mask)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All runs at once would need 10 MB for each of several arrays of 484 x 50 x 50.
+    assert peak < 10e6
 
 
 @every_strategy

@@ -1,5 +1,7 @@
 """The uncertainty of T_U: the formula against a plain double sum, what is learnt from cubes, and coverage."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 
 from hisatools import HISACube, ShellParameters, UnabsorbedEstimator
 from hisatools.errors import HISAWarning, InputError, ParameterError
+from hisatools.noise import NoiseEstimator
 from hisatools.simulate import ModelParameters, correlated_noise, simulate_cube
 from hisatools.unabsorbed.uncertainty import ErrorModel, measure_errors
 
@@ -170,6 +173,16 @@ def test_noise_that_is_none_is_refused(noise, said):
     cube = make_cube(np.random.default_rng(4).uniform(50, 60, (5, 6, 7)))
     with pytest.raises(ParameterError, match=said):
         measure_errors(cube, np.zeros(cube.shape, bool), noise=noise)
+
+
+def test_noise_of_another_field_is_refused():
+    cube = make_cube(np.random.default_rng(4).uniform(50, 60, (40, 12, 12)))
+    noise = NoiseEstimator("mad-difference").estimate(cube)
+    elsewhere = cube.wcs.deepcopy()
+    elsewhere.wcs.crval = [143, 0, -40e3]
+    with pytest.raises(InputError):
+        measure_errors(cube, np.zeros(cube.shape, bool), noise=replace(noise, wcs=elsewhere.celestial))
+    measure_errors(cube, np.zeros(cube.shape, bool), noise=noise)
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (40, 1, 1), (3, 20, 20), (3, 2, 2), (3, 1, 30)])
