@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -834,6 +836,16 @@ def test_examples_in_the_help_are_parameters_that_exist(cube_file, tmp_path):
         arguments.set = [arguments.set_example]
         ((name, values),) = parameter_changes(arguments).items()
         strategy_parameters(group, [name], "cgps", {name: values})
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/command.rst", "docs/unabsorbed.rst"])
+def test_commands_in_the_documentation_are_understood(name):
+    text = (Path(__file__).parents[1] / name).read_text(encoding="utf-8")
+    starts = tuple(f"hisatools {verb} " for verb in VERBS)
+    commands = [line for line in text.splitlines() if line.lstrip().startswith(starts)]
+    assert commands
+    for command in commands:
+        build_parser(VERBS).parse_args(shlex.split(command, comments=True)[1:])
 
 
 def test_strategy_of_the_command_is_that_of_the_estimator():
