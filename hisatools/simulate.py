@@ -338,22 +338,48 @@ def _puck_values(centre, puck, parameters):
     reach = (width / 2 + 5 * beam_sigma) / pixel
     extent = line_sigma * np.sqrt(2 * np.log(depth / TRUTH_LEVEL_KELVIN)) + 1
     box, (v, y, x) = _box(centre, (extent, reach, reach), parameters.shape)
-    line = _channel_average(v - centre[0], line_sigma)
+    line = channel_average(v - centre[0], line_sigma)
     radius = np.hypot(*np.meshgrid(y - centre[1], x - centre[2], indexing="ij")) * pixel
     grid = np.linspace(0, radius.max() + pixel, 400)
-    disc = np.interp(radius, grid, _blurred_disc(grid, width / 2, beam_sigma))
+    disc = np.interp(radius, grid, blurred_disc(grid, width / 2, beam_sigma))
     values = (depth * line[:, None, None] * disc).astype(np.float32)
     values[values <= TRUTH_LEVEL_KELVIN] = 0
     return box, values
 
 
-def _blurred_disc(radius, disc_radius, sigma):
-    """A disc of height 1 convolved with a Gaussian: a non-central chi-square distribution, exactly."""
+def blurred_disc(radius, disc_radius, sigma):
+    """A disc of height 1 convolved with a Gaussian: a non-central chi-square distribution, exactly.
+
+    Parameters
+    ----------
+    radius : `~numpy.ndarray`
+        Distance from the centre.
+    disc_radius, sigma : float
+        Of the disc and of the Gaussian, in the unit of ``radius``; both above 0.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Of the shape of ``radius``, 0 to 1.
+    """
     return chndtr((disc_radius / sigma) ** 2, 2, (radius / sigma) ** 2)
 
 
-def _channel_average(offset_chan, sigma_chan):
-    """A Gaussian of peak 1 averaged over each channel, so that unresolved lines are diluted."""
+def channel_average(offset_chan, sigma_chan):
+    """A Gaussian of peak 1 averaged over each channel, so that unresolved lines are diluted.
+
+    Parameters
+    ----------
+    offset_chan : `~numpy.ndarray`
+        Distance of the channels' centres from that of the line, in channels.
+    sigma_chan : float
+        Of the Gaussian, in channels; above 0.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Of the shape of ``offset_chan``, 0 to 1.
+    """
     edge = np.sqrt(2) * sigma_chan
     area = np.sqrt(np.pi / 2) * sigma_chan
     return area * (erf((offset_chan + 0.5) / edge) - erf((offset_chan - 0.5) / edge))

@@ -61,9 +61,9 @@ def box_noise(box_pix, correlation_pix):
 
     def along_axis(lag):
         """Covariances along one axis of O with O, of O with S and of S with S."""
-        correlation = _correlation(offset + lag, correlation_pix)
+        correlation = correlation_at(offset + lag, correlation_pix)
         return np.array(
-            [_correlation(np.array(lag), correlation_pix), box @ correlation, box_of_box @ correlation]
+            [correlation_at(np.array(lag), correlation_pix), box @ correlation, box_of_box @ correlation]
         )
 
     here, beside = along_axis(0) ** 2, along_axis(0) * along_axis(1)
@@ -71,8 +71,21 @@ def box_noise(box_pix, correlation_pix):
     return BoxNoise(float(here[2]), float(removed), float(neighbour / removed))
 
 
-def _correlation(offset, fwhm_pix):
-    """Correlation along one axis of white noise convolved with a Gaussian beam."""
+def correlation_at(offset, fwhm_pix):
+    """Correlation of white noise convolved with a Gaussian beam, or along one axis with a line profile.
+
+    Parameters
+    ----------
+    offset : `~numpy.ndarray`
+        Distances, in pixels or channels.
+    fwhm_pix : float
+        FWHM of the beam in the same unit; 0 for white noise.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Of the shape of ``offset``.
+    """
     if fwhm_pix <= 0:
         return (offset == 0).astype(float)
     return np.exp(-2 * np.log(2) * offset**2 / fwhm_pix**2)

@@ -198,7 +198,7 @@ def _noise_at(cube, noise, measured):
             return np.where(sigma > 0, sigma, typical)
 
         return at
-    sigma = _told_kelvin(cube, noise)
+    sigma = told_noise(cube, noise)
     typical, flat = _median(sigma), sigma.reshape(-1)
 
     def given_at(index):
@@ -208,8 +208,26 @@ def _noise_at(cube, noise, measured):
     return given_at
 
 
-def _told_kelvin(cube, noise):
-    """Told noise as an array on axes of the cube, K."""
+def told_noise(cube, noise):
+    """Noise that a user gives, as an array on axes of the cube.
+
+    Parameters
+    ----------
+    cube : `~hisatools.HISACube`
+    noise : `~hisatools.noise.NoiseResult` or `~astropy.units.Quantity`
+        One value, a map or a cube; K.
+
+    Returns
+    -------
+    `~numpy.ndarray`, shape (), (n_y, n_x) or (n_v, n_y, n_x), K
+
+    Raises
+    ------
+    InputError
+        If a map or cube does not fit.
+    ParameterError
+        If it is no temperature, or nowhere positive.
+    """
     if hasattr(noise, "check_axes"):
         noise.check_axes(cube)
         return noise.sigma.to_value(u.K).astype(float)

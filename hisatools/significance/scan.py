@@ -1,0 +1,218 @@
+"""SignificanceScan: the test statistic of absorption at every voxel."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import astropy.units as u
+import numpy as np
+from astropy.wcs import WCS
+
+from hisatools.errors import InputError
+from hisatools.parameters import check_number
+from hisatools.significance.chance import BestOfBank
+from hisatools.significance.parameters import ScanParameters
+from hisatools.significance.prepared import PreparedScan
+
+__all__ = ["ScanResult", "SignificanceScan"]
+
+
+class SignificanceScan:
+    """Scan a residual with a bank of matched templates.
+
+    At each voxel, and for each template of unit depth T (a disc in the beam, times a line), the depth
+    that fits best is A = sum W (T_U - O) / sum W T with weights W that know the noise's correlation. Its
+    test statistic is TS = (A / sigma_A)^2, and that of the voxel belongs to the template with the
+    largest A / sigma_A. Emission (A < 0) has TS = 0.
+
+    Parameters
+    ----------
+    parameters : `ScanParameters`, optional
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> scan = SignificanceScan().run(Residual.of(model.cube, model.t_unabsorbed, known=model.mask))
+    >>> scan.ts.shape, bool(model.mask[scan.hottest().voxel])
+    ((32, 64, 64), True)
+    """
+
+    def __init__(self, parameters=None):
+        self.parameters = ScanParameters() if parameters is None else parameters
+
+    def prepare(self, residual):
+        """Make filters ready for all cubes with the axes, the blanks and the noise of this one.
+
+        Parameters
+        ----------
+        residual : `Residual`
+
+        Returns
+        -------
+        `~hisatools.significance.prepared.PreparedScan`
+        """
+        return PreparedScan.of(self.parameters, residual)
+
+    def run(self, residual, *, prepared=None, factors=None, within=None, workers=1, progress=False):
+        """Scan one residual.
+
+        Parameters
+        ----------
+        residual : `Residual`
+        prepared : `~hisatools.significance.prepared.PreparedScan`, optional
+            Of `prepare`; made if not given.
+        factors : sequence of float, optional
+            What each template's signal to noise is divided by; measured, or 1 without ``calibrate``, if not
+            given.
+        within : `~numpy.ndarray` of bool, shape (n_y, n_x) or (n_v, n_y, n_x), optional
+            True where the scan is wanted; NaN elsewhere in the result.
+        workers : int
+            Number of threads; never changes the result.
+        progress : bool
+
+        Returns
+        -------
+        `ScanResult`
+
+        Raises
+        ------
+        InputError
+            If ``within`` is not on the residual's axes, or all of it is blank.
+        """
+        workers = check_number("workers", workers, integer=True)
+        prepared = self.prepare(residual) if prepared is None else prepared
+        allowed = _allowed(within, residual)
+        standardised = residual.standardised()
+        if factors is None and self.parameters.calibrate:
+            factors = prepared.scatter(standardised, residual.known, workers=workers)
+        found, template, sigma = prepared.best(standardised, factors, workers=workers, progress=progress)
+        found[~allowed] = np.nan
+        return ScanResult(
+            signal_to_noise=found,
+            template=template,
+            sigma_kelvin=sigma * residual.sigma_kelvin,
+            wcs=residual.wcs,
+            parameters=self.parameters,
+            chance=prepared.chance,
+            factors=np.ones(len(self.parameters.templates))
+            if factors is None
+            else np.asarray(factors, float),
+            meta=dict(residual.meta),
+        )
+
+
+def _allowed(within, residual):
+    """Where the scan is wanted and possible, as an array of the cube's shape."""
+    allowed = residual.usable
+    if within is not None:
+        if within.shape not in (residual.shape, residual.shape[1:]) or within.dtype != bool:
+            raise InputError(
+                f"within has the shape {within.shape} and the type {within.dtype}; give True and False for "
+                f"each voxel or sight line of {residual.shape}"
+            )
+        allowed = allowed & within
+    if not allowed.any():
+        raise InputError("nothing is left to scan: all is blank or outside within; check the mask")
+    return allowed
+
+
+@dataclass(frozen=True)
+class Place:
+    """A voxel and its test statistic.
+
+    Parameters
+    ----------
+    voxel : tuple of int
+        (v, y, x).
+    ts : float
+    """
+
+    voxel: tuple
+    ts: float
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """What a scan found at each voxel.
+
+    Parameters
+    ----------
+    signal_to_noise : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+        A / sigma_A of the best template, positive for absorption; NaN where blank or not scanned.
+    template : `~numpy.ndarray` of uint8, same shape
+        Number of the best template in ``parameters.templates``.
+    sigma_kelvin : `~numpy.ndarray` of float32, same shape, K
+        sigma_A.
+    wcs : `~astropy.wcs.WCS`
+    parameters : `ScanParameters`
+    chance : `~hisatools.significance.chance.BestOfBank`
+    factors : `~numpy.ndarray`, shape (n,)
+        By how much each template's signal to noise was scattered wider than the noise, and was divided.
+    meta : dict
+        Provenance.
+    """
+
+    signal_to_noise: np.ndarray
+    template: np.ndarray
+    sigma_kelvin: np.ndarray
+    wcs: WCS
+    parameters: ScanParameters
+    chance: BestOfBank
+    factors: np.ndarray
+    meta: dict = field(default_factory=dict)
+
+    @cached_property
+    def ts(self):
+        """(A / sigma_A)^2, 0 in emission, NaN where not scanned; float32, shape (n_v, n_y, n_x)."""
+        return np.square(np.maximum(self.signal_to_noise, 0))
+
+    @cached_property
+    def amplitude(self):
+        """dT of the best template: negative in absorption; Quantity, K, NaN where not scanned."""
+        return (-self.signal_to_noise * self.sigma_kelvin) << u.K
+
+    @property
+    def p_local(self):
+        """Probability that noise gives so high a signal to noise at one place, in the best template."""
+        return self.chance.p_value(self.signal_to_noise)
+
+    @property
+    def width(self):
+        """Width of the best template; Quantity, arcmin."""
+        return self.parameters.widths[self.template // len(self.parameters.linewidths)]
+
+    @property
+    def linewidth(self):
+        """Linewidth of the best template; Quantity, km/s."""
+        return self.parameters.linewidths[self.template % len(self.parameters.linewidths)]
+
+    def ts_with(self, prior=None):
+        """TS with one prior, the product of several, or none.
+
+        Parameters
+        ----------
+        prior : `SpatialPrior`, optional
+
+        Returns
+        -------
+        `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+            0 where it would be negative; NaN where not scanned.
+        """
+        return self.ts if prior is None else prior.apply(self.ts, np.isfinite(self.ts))
+
+    def hottest(self, prior=None):
+        """The voxel with the largest TS, the first in the array of several.
+
+        Parameters
+        ----------
+        prior : `SpatialPrior`, optional
+
+        Returns
+        -------
+        `Place`
+        """
+        ts = self.ts_with(prior)
+        number = int(np.nanargmax(ts))
+        voxel = tuple(int(i) for i in np.unravel_index(number, ts.shape))
+        return Place(voxel, float(ts[voxel]))
