@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from hisatools.noise.correlation import correlation_at
 from hisatools.significance.filters import PlaneConvolver, line_filter, sky_filter
 
 CHANNELS_PER_BLOCK = 64
+# Windows whose variance is worked out at a time.
+WINDOWS_PER_BLOCK = 256
 
 
 class TileBank:
@@ -18,9 +21,13 @@ class TileBank:
     lines : sequence of `~hisatools.significance.filters.LineFilter`
     min_coverage : float
         Share of a filter that must lie on usable pixels.
+    beam_pix : float
+        FWHM of the beam that the noise is correlated over; 0 for white noise.
+    inner : tuple of slice, optional
+        Rows and columns that are asked for; the others are there for what the filters reach.
     """
 
-    def __init__(self, usable, sky, lines, min_coverage):
+    def __init__(self, usable, sky, lines, min_coverage, beam_pix, inner=(slice(None), slice(None))):
         self.sky, self.lines = sky, lines
         self.shape = usable.shape
         self.usable = usable
@@ -30,15 +37,17 @@ class TileBank:
         self.separable = bool((usable[in_channels] == footprint).all())
         self.maps = footprint[None] if self.separable else usable
         self.convolver = PlaneConvolver(self.shape[1:], [one.weights for one in sky])
-        self.norms = [self._norm(one, min_coverage) for one in sky]
+        self.norms = [self._norm(one, min_coverage, beam_pix, inner) for one in sky]
 
-    def _norm(self, sky, min_coverage):
-        """1 / rms of the filtered noise, and rms of the amplitude; 0 and infinite where coverage is too small."""
+    def _norm(self, sky, min_coverage, beam_pix, inner):
+        """1 / rms of the filtered noise, and rms of the amplitude; 0 and infinite where little is covered."""
         covered, kept = (
             _correlated(self.maps, weights)
             for weights in (sky.weights * sky.template / sky.response, _normalised(sky.weights**2))
         )
         enough = (covered >= min_coverage) & (kept > 0)
+        if self.separable:
+            kept[0] = _kept_variance(self.maps[0], sky, beam_pix, kept[0], enough[0], inner)
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(enough, 1 / (sky.noise * np.sqrt(kept)), 0)
             sigma = np.where(enough, sky.noise * np.sqrt(kept) / (sky.response * covered), np.inf)
@@ -127,6 +136,30 @@ class TileBank:
             both = np.broadcast_to(on_sky * line.sigma.astype(np.float32)[:, None, None], self.shape)
             sigma[chosen] = both[chosen]
         return sigma
+
+
+def _kept_variance(footprint, sky, beam_pix, kept, enough, inner):
+    """Share of the filtered noise's variance that borders and blanks leave, exactly where they are near.
+
+    With A the weights that lie on usable pixels and C the correlation along an axis, which is the same
+    along both, the variance is the sum of A times C A C.
+    """
+    partly = np.zeros(footprint.shape, bool)
+    partly[inner] = (enough & (kept < 1 - 1e-5))[inner]
+    reach = sky.reach
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(footprint, reach).astype(np.float32), sky.weights.shape
+    )
+    places = np.arange(2 * reach + 1)
+    correlation = correlation_at(np.subtract.outer(places, places), beam_pix).astype(np.float32)
+    exact, (rows, columns) = kept.copy(), np.nonzero(partly)
+    weights = (sky.weights / sky.noise).astype(np.float32)
+    for first in range(0, rows.size, WINDOWS_PER_BLOCK):
+        at = rows[first : first + WINDOWS_PER_BLOCK], columns[first : first + WINDOWS_PER_BLOCK]
+        on_usable = windows[at] * weights
+        filtered = correlation @ on_usable @ correlation
+        exact[at] = np.einsum("nij,nij->n", on_usable, filtered)
+    return exact
 
 
 def _normalised(weights):

@@ -10,6 +10,9 @@ from hisatools.parameters import _number, _Parameters, check_quantity
 
 __all__ = ["ScanParameters"]
 
+# Their numbers are kept as uint8.
+MAX_TEMPLATES = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScanParameters(_Parameters):
@@ -55,6 +58,11 @@ class ScanParameters(_Parameters):
         super().__post_init__()
         for name, unit in (("widths", u.arcmin), ("linewidths", u.km / u.s)):
             object.__setattr__(self, name, _bank(name, getattr(self, name), unit))
+        if len(self.templates) > MAX_TEMPLATES:
+            raise ParameterError(
+                f"widths and linewidths make {len(self.templates)} templates, and at most {MAX_TEMPLATES} "
+                "can be told apart; give fewer"
+            )
         if not isinstance(self.calibrate, bool):
             raise ParameterError(f"calibrate must be True or False, got {self.calibrate!r}")
 

@@ -1,6 +1,7 @@
 """A scan made ready for cubes of one shape, noise and pattern of blanks."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -94,7 +95,14 @@ class PreparedScan:
             slice(part.start - whole.start, part.stop - whole.start)
             for part, whole in zip(tile, outer, strict=True)
         )
-        bank = TileBank(self.usable[:, *outer], self.sky, self.lines, self.parameters.min_coverage)
+        bank = TileBank(
+            self.usable[:, *outer],
+            self.sky,
+            self.lines,
+            self.parameters.min_coverage,
+            self.correlation.beam_pix,
+            inner,
+        )
         made = bank, (slice(None), *outer), (slice(None), *inner)
         if len(self.tiles) <= MAX_KEPT_TILES:
             self._kept[number] = made
@@ -205,4 +213,4 @@ def _parts(n):
     """Equal parts of an axis, none longer than `TILE_PIX`."""
     n_parts = -(-n // TILE_PIX)
     edges = [round(n * part / n_parts) for part in range(n_parts + 1)]
-    return [slice(first, stop) for first, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(first, stop) for first, stop in pairwise(edges)]

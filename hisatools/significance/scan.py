@@ -54,6 +54,25 @@ class SignificanceScan:
         """
         return PreparedScan.of(self.parameters, residual)
 
+    def factors(self, residual, prepared, *, workers=1):
+        """What each template's signal to noise is divided by: its scatter, or 1 without ``calibrate``.
+
+        Parameters
+        ----------
+        residual : `Residual`
+        prepared : `~hisatools.significance.prepared.PreparedScan`
+            Of `prepare`.
+        workers : int
+
+        Returns
+        -------
+        `~numpy.ndarray`, shape (n,)
+            One for each of ``parameters.templates``.
+        """
+        if not self.parameters.calibrate:
+            return np.ones(len(self.parameters.templates))
+        return prepared.scatter(residual.standardised(), residual.known, workers=workers)
+
     def run(self, residual, *, prepared=None, factors=None, within=None, workers=1, progress=False):
         """Scan one residual.
 
@@ -84,8 +103,8 @@ class SignificanceScan:
         prepared = self.prepare(residual) if prepared is None else prepared
         allowed = _allowed(within, residual)
         standardised = residual.standardised()
-        if factors is None and self.parameters.calibrate:
-            factors = prepared.scatter(standardised, residual.known, workers=workers)
+        if factors is None:
+            factors = self.factors(residual, prepared, workers=workers)
         found, template, sigma = prepared.best(standardised, factors, workers=workers, progress=progress)
         found[~allowed] = np.nan
         return ScanResult(
@@ -95,9 +114,7 @@ class SignificanceScan:
             wcs=residual.wcs,
             parameters=self.parameters,
             chance=prepared.chance,
-            factors=np.ones(len(self.parameters.templates))
-            if factors is None
-            else np.asarray(factors, float),
+            factors=np.asarray(factors, float),
             meta=dict(residual.meta),
         )
 
@@ -169,12 +186,15 @@ class ScanResult:
 
     @cached_property
     def amplitude(self):
-        """dT of the best template: negative in absorption; Quantity, K, NaN where not scanned."""
+        """Fitted dT of the best template: negative in absorption; Quantity, K, NaN where not scanned."""
         return (-self.signal_to_noise * self.sigma_kelvin) << u.K
 
     @property
     def p_local(self):
-        """Probability that noise gives so high a signal to noise at one place, in the best template."""
+        """Probability that noise gives so high a signal to noise at one place, in the best template.
+
+        An upper limit where borders or blanks leave too little of some templates: fewer can be the best.
+        """
         return self.chance.p_value(self.signal_to_noise)
 
     @property
@@ -210,9 +230,12 @@ class ScanResult:
 
         Returns
         -------
-        `Place`
+        `Place` or None
+            None where no template is known anywhere.
         """
         ts = self.ts_with(prior)
+        if not np.isfinite(ts).any():
+            return None
         number = int(np.nanargmax(ts))
         voxel = tuple(int(i) for i in np.unravel_index(number, ts.shape))
         return Place(voxel, float(ts[voxel]))
