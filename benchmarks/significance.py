@@ -40,7 +40,7 @@ def noise_cube(shape, seed):
 
 
 def p_values(shape, seeds, *, measured, workers):
-    """p of the middle voxel of each cube."""
+    """Chance of what the middle voxel of each cube holds."""
     scan = SignificanceScan()
     middle = tuple(n // 2 for n in shape)
     cube, correlation = noise_cube(shape, seeds[0])

@@ -51,6 +51,34 @@ def make_line_background(target=DOCS / "_static"):
     background.plot_spectrum(fit, prediction).figure.savefig(target / "line_background.png", dpi=100)
 
 
+def make_prior(target=DOCS / "_static"):
+    """TS of a cloud that is as faint as the noise, a map of CO, and what of TS that leaves."""
+    import astropy.units as u
+    import numpy as np
+    from astropy.coordinates import SkyCoord
+
+    from hisatools.significance import Residual, SignificanceScan
+    from hisatools.significance.prior import SpatialPrior
+    from hisatools.significance.prior_figures import plot_prior_effect
+    from hisatools.simulate import ModelParameters, simulate_cube
+
+    model = simulate_cube(ModelParameters(shape=(48, 128, 160), n_pucks=0, n_components=80), seed=6050)
+    cube = model.cube
+    v, y, x = np.ogrid[:48, :128, :160]
+    off = ((v - 20) / 1.5) ** 2 + ((y - 84) / 4) ** 2 + ((x - 50) / 4) ** 2
+    cloud = cube.with_brightness(cube.kelvin - 13 * np.exp(-0.5 * off).astype(np.float32))
+    scan = SignificanceScan().run(Residual.of(cloud, model.t_unabsorbed))
+    place = SkyCoord(*cube.wcs.celestial.wcs_pix2world(55, 80, 0), unit="deg", frame="galactic")
+
+    def carbon_monoxide(sky):
+        return np.exp(-0.5 * (sky.separation(place) / (4 * u.arcmin)) ** 2)
+
+    prior = SpatialPrior.from_function(carbon_monoxide, cube, floor=1e-4, name="CO")
+    figure = plot_prior_effect(scan.ts, prior, wcs=cube.wcs)
+    figure.savefig(target / "prior_effect.png", dpi=80)
+
+
 if __name__ == "__main__":
     make_figures()
     make_line_background()
+    make_prior()

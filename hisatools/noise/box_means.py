@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hisatools.noise.correlation import _correlation
+from hisatools.noise.correlation import correlation_at
 
 
 def mean_share(boxes, smooth_pix, beam_pix):
@@ -22,10 +22,10 @@ def mean_share(boxes, smooth_pix, beam_pix):
         """Covariances of the means of O with O, of O with S and of S with S, along one axis."""
         weights, offset = _pairs(side)
         inner, apart = (np.arange(n) for n in (smooth_pix, 2 * smooth_pix - 1))
-        with_itself = _correlation(offset, beam_pix)
-        with_mean = _correlation(np.add.outer(offset, inner - smooth_pix // 2), beam_pix).mean(axis=1)
+        with_itself = correlation_at(offset, beam_pix)
+        with_mean = correlation_at(np.add.outer(offset, inner - smooth_pix // 2), beam_pix).mean(axis=1)
         of_means = (
-            _correlation(np.add.outer(offset, apart - smooth_pix + 1), beam_pix) @ _pairs(smooth_pix)[0]
+            correlation_at(np.add.outer(offset, apart - smooth_pix + 1), beam_pix) @ _pairs(smooth_pix)[0]
         )
         return weights @ np.array([with_itself, with_mean, of_means]).T
 

@@ -16,10 +16,10 @@ from scipy.stats import norm
 
 from hisatools.significance.filters import covariance_with_noise
 
-N_DRAWS = 2000
+N_DRAWS = 1000
 SEED = 20_050_201
 # Beyond its upper end a normal distribution has no float64 left.
-Z_GRID = np.concatenate([np.arange(-8, 10, 0.5), np.arange(10, 38, 3)])
+Z_GRID = np.concatenate([np.arange(-8, -3), np.arange(-3, 8, 0.5), [8, 10, 13, 18, 25, 37]])
 
 
 @dataclass(frozen=True, eq=False)

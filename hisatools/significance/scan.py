@@ -11,6 +11,7 @@ from hisatools.errors import InputError
 from hisatools.parameters import check_number
 from hisatools.significance.chance import BestOfBank
 from hisatools.significance.parameters import ScanParameters
+from hisatools.significance.places import hottest
 from hisatools.significance.prepared import PreparedScan
 
 __all__ = ["ScanResult", "SignificanceScan"]
@@ -134,21 +135,6 @@ def _allowed(within, residual):
     return allowed
 
 
-@dataclass(frozen=True)
-class Place:
-    """A voxel and its test statistic.
-
-    Parameters
-    ----------
-    voxel : tuple of int
-        (v, y, x).
-    ts : float
-    """
-
-    voxel: tuple
-    ts: float
-
-
 @dataclass(frozen=True, eq=False)
 class ScanResult:
     """What a scan found at each voxel.
@@ -230,12 +216,7 @@ class ScanResult:
 
         Returns
         -------
-        `Place` or None
-            None where no template is known anywhere.
+        `~hisatools.significance.places.HotPlace` or None
+            None where nothing is above 0.
         """
-        ts = self.ts_with(prior)
-        if not np.isfinite(ts).any():
-            return None
-        number = int(np.nanargmax(ts))
-        voxel = tuple(int(i) for i in np.unravel_index(number, ts.shape))
-        return Place(voxel, float(ts[voxel]))
+        return hottest(self.ts_with(prior), self.wcs)
