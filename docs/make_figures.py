@@ -78,7 +78,106 @@ def make_prior(target=DOCS / "_static"):
     figure.savefig(target / "prior_effect.png", dpi=80)
 
 
+def make_significance(target=DOCS / "_static"):
+    """TS of a model cube, with a prior that is right."""
+    import astropy.units as u
+    import numpy as np
+
+    from hisatools import HISAExtractor
+    from hisatools.significance import Residual
+    from hisatools.significance.outcome import measure_significance
+    from hisatools.significance.prior import SpatialPrior
+    from hisatools.simulate import ModelParameters, simulate_cube
+
+    parameters = ModelParameters().scaled((48, 144, 144), median_brightness=100 * u.K)
+    model = simulate_cube(parameters, seed=202)
+    result = HISAExtractor().run(model.cube)
+    column = -np.sum(model.delta_t.to_value(u.K), axis=0)
+    prior = SpatialPrior.from_map(
+        (column, model.cube.wcs.celestial), model.cube, floor=1e-3, smoothing=3 * u.arcmin, name="true column"
+    )
+    residual = Residual.from_result(model.cube, result)
+    found = measure_significance(residual, result=result, prior=prior, n_trials=200, workers=2)
+    found.plot().savefig(target / "significance.png", dpi=80)
+
+
+def make_discovery(target=DOCS / "_static"):
+    """Which share of features is found, with no prior, a right one and a wrong one."""
+    import astropy.units as u
+    import numpy as np
+    from astropy.coordinates import SkyCoord
+
+    from hisatools import HISACube
+    from hisatools.noise import NoiseCorrelation
+    from hisatools.plotting import new_figure
+    from hisatools.significance import Residual, ScanParameters, SignificanceScan
+    from hisatools.significance.backgrounds import draw_noise
+    from hisatools.significance.fits import world
+    from hisatools.significance.injected import Signal
+    from hisatools.significance.prior import SpatialPrior
+    from hisatools.significance.sensitivity import measure_sensitivity
+    from hisatools.significance.trials import TrialRunner
+    from hisatools.simulate import ModelParameters, model_wcs
+
+    shape, rng = (32, 64, 64), np.random.default_rng(6300)
+    noise = 6 * u.K * draw_noise(shape, NoiseCorrelation(3.33, 1.6), rng)
+    cube = HISACube(noise, model_wcs(ModelParameters(shape=shape)))
+    y, x = np.indices(shape[1:])
+
+    def blob(x0):
+        probability = np.exp(-0.5 * ((x - x0) ** 2 + (y - 32) ** 2) / 6**2) + 1e-4
+        return SpatialPrior(probability, cube.wcs)
+
+    right, wrong = blob(32), blob(58)
+    lon, lat, velocity = world(cube.wcs, right.draw(100, rng, np.ones(shape, bool)))
+    places = SkyCoord(lon, lat, frame="galactic")
+    signal = Signal(
+        width=1 * u.arcmin, linewidth=2 * u.km / u.s, n_sigma=5, positions=places, velocities=velocity
+    )
+    residual = Residual.of(cube, 0 * u.K)
+    scan = SignificanceScan(ScanParameters(widths=[1, 2] * u.arcmin, linewidths=[1.5, 3] * u.km / u.s))
+    ax = new_figure(6.6, 4.6).add_subplot()
+    for name, prior in (("no prior", None), ("right prior", right), ("wrong prior", wrong)):
+        runner = TrialRunner(residual, scan=scan, prior=prior, signal=signal)
+        found = measure_sensitivity(
+            runner, -np.linspace(35, 125, 7) * u.K, n_trials=100, n_background=300, seed=6300, workers=2
+        )
+        curve = found.curve(found.background.ts_at(0.01)[0])
+        curve.plot(ax=ax, label=f"{name}: half at {-curve.delta_t_at(0.5).value:.0f} K")
+    ax.set_ylabel("Share of features with a global p below 0.01")
+    ax.figure.savefig(target / "discovery.png", dpi=110)
+
+
+def make_residual_mask(target=DOCS / "_static"):
+    """A sky with extra dust: its mask, residuals and rounds, and the likelihood of the velocity width."""
+    import astropy.units as u
+    import numpy as np
+
+    from hisatools.residual_mask import fit_velocity_width
+    from hisatools.residual_mask.simulated import DustModelParameters, map_wcs, simulate_dust
+
+    kms = u.km / u.s
+    parameters = DustModelParameters(shape=(128, 128))
+    model = simulate_dust(parameters, seed=6203, velocity_width=18 * kms, n_channels=40)
+    fit = fit_velocity_width(
+        model.cube,
+        model.tracer,
+        centre=0 * kms,
+        widths=np.arange(16, 20, 0.01) * kms,
+        start_width=36 * kms,
+        error=model.error,
+        wcs=map_wcs(parameters.shape),
+    )
+    fit.mask.plot_map().figure.savefig(target / "residual_mask_map.png", dpi=90)
+    fit.mask.plot_histogram().figure.savefig(target / "residual_mask_histogram.png", dpi=90)
+    fit.mask.plot_convergence().savefig(target / "residual_mask_convergence.png", dpi=90)
+    fit.likelihood.plot_corner().savefig(target / "residual_mask_corner.png", dpi=90)
+
+
 if __name__ == "__main__":
     make_figures()
     make_line_background()
     make_prior()
+    make_significance()
+    make_discovery()
+    make_residual_mask()

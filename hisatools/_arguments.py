@@ -45,6 +45,13 @@ def _fill_extract(verb):
         help="what `hisatools performance` wrote for such a cube: adds true_fraction.fits, and reliability "
         "and completeness to the catalogue",
     )
+    verb.add_argument(
+        "--min-reliability",
+        type=float,
+        metavar="R",
+        help="drop features less likely to be real than this, 0 to 1, as told by the same search on the "
+        "mirrored cube, which doubles the time (default: none are dropped)",
+    )
 
 
 def _fill_performance(verb):
@@ -179,6 +186,122 @@ def _fill_noise(verb):
     )
 
 
+def _fill_significance(verb):
+    _add_input(verb)
+    verb.add_argument(
+        "--result",
+        metavar="FOLDER",
+        help="what `hisatools extract` wrote for this cube: its T_U is used, and its features are assessed "
+        "(default: smooth emission stands for T_U)",
+    )
+    verb.add_argument(
+        "--prior",
+        nargs="+",
+        metavar="FILE",
+        help="where cold gas is expected: a HEALPix map, a FITS map or cube, a catalogue (.ecsv) or regions "
+        "(.reg); several are multiplied",
+    )
+    verb.add_argument("--floor", type=float, metavar="X", help="least prior, as a share of its largest value")
+    verb.add_argument(
+        "--smooth", metavar="FWHM", help="smooth the priors on the sky, arcmin unless a unit is given"
+    )
+    verb.add_argument("--frame", metavar="NAME", help="of a HEALPix map that does not say: galactic or icrs")
+    verb.add_argument(
+        "--widths",
+        nargs="+",
+        metavar="W",
+        help="of templates, arcmin unless a unit is given (default 1 2 4 8)",
+    )
+    verb.add_argument(
+        "--linewidths",
+        nargs="+",
+        metavar="DV",
+        help="FWHM of templates, km/s unless a unit is given (default 1.5 3 6)",
+    )
+    verb.add_argument(
+        "--within", metavar="FILE", help="what is scanned: regions (.reg), or a FITS mask that is not 0 there"
+    )
+    verb.add_argument(
+        "--noise",
+        dest="noise_file",
+        metavar="FILE.fits",
+        help="what `hisatools noise` wrote for the cube (default: measured)",
+    )
+    verb.add_argument(
+        "--trials",
+        type=int,
+        default=200,
+        metavar="N",
+        help="cubes without absorption that are scanned for p_global (default 200; 0 for none)",
+    )
+    verb.add_argument(
+        "--background",
+        default="noise",
+        choices=("noise", "sign-flip", "shuffle"),
+        help="what they are made of (default noise)",
+    )
+    verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the first of them (default 1)")
+    verb.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder")
+    verb.add_argument(
+        "--peaks",
+        type=float,
+        default=25,
+        metavar="TS",
+        help="least TS of the peaks that are listed (default 25)",
+    )
+    verb.add_argument(
+        "--reliability",
+        action="store_true",
+        help="search the mirrored cube, too, and say of each feature how likely it is real",
+    )
+    _add_output(verb, required=True)
+    _add_run(verb)
+    verb.set_defaults(
+        interrupted="interrupted; the trials that were finished are kept, the same command with --resume "
+        "goes on from them"
+    )
+
+
+def _fill_residual_mask(verb):
+    verb.add_argument("--tracer", required=True, metavar="DUST.fits", help="map of dust or extinction")
+    verb.add_argument("--gas", metavar="GAS.fits", help="map of N(HI), or of other gas")
+    verb.add_argument("--cube", metavar="CUBE.fits", help="H I cube that N(HI) is made from")
+    verb.add_argument(
+        "--result", metavar="FOLDER", help="what `hisatools extract` wrote: N(HI) is made from its T_U"
+    )
+    verb.add_argument(
+        "--velocity-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="that N(HI) is made over, km/s"
+    )
+    verb.add_argument("--error", metavar="ERROR.fits", help="map of the standard deviation of the tracer")
+    verb.add_argument("--tracer-unit", metavar="UNIT", help="if the header has none or a wrong one")
+    verb.add_argument("--gas-unit", metavar="UNIT", help="if the header has none or a wrong one")
+    verb.add_argument(
+        "--intercept", type=float, metavar="X", help="given in the unit of the tracer, and not fitted"
+    )
+    verb.add_argument(
+        "--likelihood",
+        type=float,
+        nargs=3,
+        metavar=("LOW", "HIGH", "STEP"),
+        help="find the velocity width about the middle of the range among these, km/s",
+    )
+    verb.add_argument("--n-sigma", type=float, metavar="N", help="threshold of the mask (default 3)")
+    verb.add_argument(
+        "--start-fraction", type=float, metavar="X", help="share of the pixels to start with (default 0.1)"
+    )
+    verb.add_argument("--growth", type=float, metavar="X", help="share that each round adds (default 0.01)")
+    verb.add_argument(
+        "--n-stable", type=int, metavar="N", help="rounds in a row without change that end it (default 3)"
+    )
+    verb.add_argument("--max-rounds", type=int, metavar="N", help="end at the latest here (default 500)")
+    verb.add_argument(
+        "--pixels-per-beam", type=float, metavar="N", help="pixels that share their noise (default 1)"
+    )
+    _add_output(verb, required=True)
+    verb.add_argument("--workers", type=int, metavar="N", help="threads (default: one a processor)")
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
 def _add_input(verb, *, optional=False, several=False):
     if several:
         verb.add_argument("cubes", metavar="CUBE.fits", nargs="+", help="the cubes to read")
@@ -272,6 +395,14 @@ VERBS = {
         _fill_compare,
     ),
     "noise": ("measure the noise of cubes and write it as FITS", _fill_noise),
+    "significance": (
+        "say of features and of all places whether noise could do this: matched filters, priors, trials",
+        _fill_significance,
+    ),
+    "residual-mask": (
+        "fit dust and gas, and mask the dust in excess of it; find the velocity range that the dust follows",
+        _fill_residual_mask,
+    ),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
     "strategies": (
         "list the ways to estimate the unabsorbed emission and to measure noise, with their citations",

@@ -119,6 +119,76 @@ def comparison_lines(comparison):
         yield f"  {row['strategy']:{width}}" + "".join(f"{text:>13}" for text in values)
 
 
+def significance_lines(found, n_shown=8):
+    """The hottest place, how likely noise is there, and the first of what was found."""
+    from hisatools.significance.places import hottest
+
+    place = hottest(found.ts_prior, found.wcs)
+    if place is None:
+        yield "TS is 0 everywhere: nothing that could be absorption"
+        return
+    yield f"Hottest place: {_place_text(place, found)}"
+    if found.trials is not None:
+        largest = found.trials["ts_prior"]
+        n_above = int((largest >= place.value).sum())
+        p_value = (1 + n_above) / (1 + len(largest))
+        yield f"In {n_above} of {len(largest)} trials without absorption a place is as hot: p = {p_value:.2g}"
+    n_peaks, least = len(found.peaks), found.meta["min_ts"]
+    inside = f", {int((found.peaks['feature'] > 0).sum())} of them in features" if found.catalog else ""
+    yield f"{n_peaks or 'No'} peak{'s' * (n_peaks != 1)} with TS of {least:g} and more{inside}"
+    if found.catalog is not None:
+        hidden = ["ts_prior"] * (found.ts_prior is found.ts) + ["p_global"] * (found.trials is None)
+        yield from _feature_lines(found.catalog, n_shown, hidden)
+
+
+def _place_text(place, found):
+    from hisatools.plotting import SKY_AXES
+
+    names = {"GLON": ("l", "b"), "RA": ("RA", "Dec")}
+    kind = found.wcs.wcs.ctype[0].split("-")[0]
+    lon, lat = names.get(kind, SKY_AXES[kind])
+    sky = place.position.spherical
+    text = f"{lon} = {sky.lon.deg:.4f}, {lat} = {sky.lat.deg:+.4f} deg, {place.velocity.value:+.1f} km/s"
+    prior = f" with the prior, {found.ts[place.voxel]:.1f} without" if found.ts_prior is not found.ts else ""
+    return f"{text}: TS = {place.value:.1f}{prior}"
+
+
+def _feature_lines(catalog, n_shown, hidden):
+    """A table of the features with the largest TS."""
+    import numpy as np
+
+    if not len(catalog):
+        yield "The result has no features"
+        return
+    if "p_global" not in hidden:
+        n_sure = int((catalog["p_global"] < 0.05).sum())
+        yield f"{n_sure} of {len(catalog)} features with p_global < 0.05"
+    rows = catalog[np.argsort(-np.nan_to_num(catalog["ts_prior"]), kind="stable")[:n_shown]]
+    shown = {
+        "ts": ("TS", ".1f"),
+        "ts_prior": ("with prior", ".1f"),
+        "p_local": ("p_local", ".1e"),
+        "p_global": ("p_global", ".2g"),
+        "fit_delta_t": ("dT (K)", ".1f"),
+        "fit_width": ("width (')", ".1f"),
+        "fit_linewidth": ("FWHM (km/s)", ".1f"),
+        "reliability": ("reliability", ".2f"),
+    }
+    shown = {name: about for name, about in shown.items() if name in catalog.colnames and name not in hidden}
+    width = max(len(name) for name in rows["name"])
+    yield f"  {'id':>5}  {'name':{width}}" + "".join(f"{title:>13}" for title, _ in shown.values())
+    for row in rows:
+        cells = [_cell(row[name], form) for name, (_, form) in shown.items()]
+        yield f"  {row['id']:>5}  {row['name']:{width}}" + "".join(f"{cell:>13}" for cell in cells)
+    if len(catalog) > len(rows):
+        yield f"  and {len(catalog) - len(rows)} more in catalog.ecsv"
+
+
+def _cell(value, form):
+    number = float(getattr(value, "value", value))
+    return "-" if number != number else f"{number:{form}}"
+
+
 def noise_line(result, path, target):
     """The noise of one cube."""
     import numpy as np

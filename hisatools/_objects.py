@@ -7,7 +7,10 @@ from functools import partial
 from hisatools._parameter_changes import number_with_unit, parameter_changes, parameter_sets
 
 # Arguments that name a file to read.
-INPUTS = ("cube", "weights", "region", "tracer", "low_resolution", "off_regions", "mask", "noise_file")
+INPUTS = (
+    *("cube", "weights", "region", "tracer", "low_resolution", "off_regions", "mask", "noise_file"),
+    *("result", "prior", "within", "gas", "error"),
+)
 # Input of strategies: the argument, which is also what their constructors call it.
 STRATEGY_INPUTS = ("tracer", "low_resolution", "off_regions")
 
@@ -19,11 +22,13 @@ def check_inputs_kept(arguments, folder):
     from hisatools.errors import OutputError
 
     for name in INPUTS:
-        given = getattr(arguments, name, None)
-        if given and folder.resolve() in (Path(given).resolve(), Path(given).resolve().parent):
-            raise OutputError(
-                f"{given}: the input lies in the output folder {folder}; choose another --output"
-            )
+        given = getattr(arguments, name, None) or ()
+        for path in [given] if isinstance(given, str) else given:
+            place = Path(path).expanduser().resolve()
+            if folder.resolve() in (place, place.parent):
+                raise OutputError(
+                    f"{path}: the input lies in the output folder {folder}; choose another --output"
+                )
 
 
 def read_performance(arguments):
@@ -72,6 +77,7 @@ def extractor_of(arguments):
         unabsorbed=UnabsorbedEstimator(strategy, sets[strategy], **inputs),
         parameters=sets["extraction"],
         n_passes=arguments.passes,
+        min_reliability=getattr(arguments, "min_reliability", None),
     )
 
 

@@ -33,6 +33,8 @@ from hisatools._objects import (
     workers_of,
 )
 from hisatools._parameter_changes import parameter_sets
+from hisatools._residual_verb import residual_mask
+from hisatools._significance_verb import significance
 from hisatools._strategy_verbs import compare, noise, strategies
 from hisatools.errors import HISAError, HISAWarning, MendWarning
 
@@ -293,6 +295,8 @@ VERBS = {
     "simulate": _simulate,
     "compare": compare,
     "noise": noise,
+    "significance": significance,
+    "residual-mask": residual_mask,
     "inspect": _inspect,
     "strategies": strategies,
     "backends": _backends,

@@ -8,16 +8,12 @@ import numpy as np
 from astropy.wcs import WCS
 
 from hisatools.errors import InputError
-from hisatools.io.reading import channel_velocity
+from hisatools.io.same_axes import SAME_PLACE, sky_offset_pix, velocity_offset_chan
 from hisatools.io.writing import _printable, image_header, write_image, writing_file
 
 __all__ = ["NoiseResult"]
 
 PARAMETER_CARD, NOTE_CARD, ROUND_CARD = "NPAR", "NINF", "NRND"
-# In pixels and channels: rounding in a header is far below, another grid far above.
-SAME_PLACE = 0.01
-# Corners and centre, as shares of the map along y and along x.
-SKY_PLACES = (0, 0, 1, 1, 0.5), (0, 1, 0, 1, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +105,13 @@ class NoiseResult:
         """
         if self.sigma.ndim not in (2, 3) or self.sigma.shape != cube.shape[-self.sigma.ndim :]:
             raise _other_axes(f"noise of shape {self.sigma.shape} does not fit a cube of shape {cube.shape}")
-        off_pix = _sky_offset(self.wcs, cube)
+        off_pix = sky_offset_pix(self.wcs, cube.wcs, cube.shape)
         if not off_pix < SAME_PLACE:
             raise _other_axes(
                 f"the noise is of another part of the sky than the cube, {off_pix:.3g} pixels off"
             )
         if self.sigma.ndim == 3:
-            off_chan = _velocity_offset(self.wcs, cube)
+            off_chan = velocity_offset_chan(self.wcs, cube.wcs, cube.shape[0])
             if not off_chan < SAME_PLACE:
                 raise _other_axes(
                     f"the noise has other velocities than the cube, {off_chan:.3g} channels off at an end"
@@ -231,24 +227,3 @@ def _cards(header, card):
 
 def _other_axes(what):
     return InputError(f"{what}; give the noise that was measured on this cube")
-
-
-def _sky_offset(wcs, cube):
-    """Largest distance in pixels between corners and centre of two maps; infinite if they have no sky."""
-    y, x = ((n - 1) * np.array(share) for n, share in zip(cube.shape[1:], SKY_PLACES, strict=True))
-    expected = cube.wcs.celestial.pixel_to_world(x, y)
-    if not wcs.has_celestial:
-        return np.inf
-    found = wcs.celestial.pixel_to_world(x, y)
-    on_sky = np.isfinite(expected.spherical.lon)
-    off = expected[on_sky].separation(found[on_sky])
-    return float(np.max((off / cube.pixel_scale).to_value("")))
-
-
-def _velocity_offset(wcs, cube):
-    """Largest distance in channels between the ends of two velocity axes; infinite if one has none."""
-    if wcs.naxis != 3 or not wcs.wcs.ctype[2].startswith("VRAD"):
-        return np.inf
-    ends = [0, cube.shape[0] - 1]
-    off = channel_velocity(wcs, cube.shape[0])[ends] - cube.velocity[ends]
-    return float(np.max(np.abs((off / cube.channel_width).to_value(""))))

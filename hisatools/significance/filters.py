@@ -57,6 +57,12 @@ class SkyFilter:
         return self.noise / self.response
 
 
+def point_filter():
+    """The filter of a single sight line, whose depth is that of what fills the beam."""
+    one = np.ones((1, 1))
+    return SkyFilter(one, one, 1.0, 1.0)
+
+
 def sky_filter(width_pix, beam_pix, correlation_pix, floor):
     """The filter for a disc of one width.
 
@@ -131,14 +137,13 @@ class LineFilter:
         are blank everywhere are 0.
     sigma : `~numpy.ndarray`, shape (n_v,)
         Rms of the amplitude for noise of rms 1; infinite in blank channels.
-    responses, covariances : `~numpy.ndarray` of float32, shape (n_v, n_v)
-        What each channel adds to the response to the line, and to the variance.
+    responses : `~numpy.ndarray` of float32, shape (n_v, n_v)
+        What each channel adds to the response to the line.
     """
 
     weights: np.ndarray
     sigma: np.ndarray
     responses: np.ndarray
-    covariances: np.ndarray
 
 
 def line_filter(linewidth_chan, correlation_chan, usable, floor):
@@ -172,11 +177,7 @@ def line_filter(linewidth_chan, correlation_chan, usable, floor):
         noise = np.sqrt(np.einsum("ck,kl,cl->c", solved, inside, solved, optimize=True))
         weights[both] = solved / noise[:, None]
         sigma[usable] = 1 / np.einsum("ck,ck->c", weights[both], line[both].T)
-    responses = weights * line.T
-    covariances = weights * (weights @ covariance)
-    single = (part.astype(np.float32) for part in (weights, responses, covariances))
-    weights, responses, covariances = single
-    return LineFilter(weights, sigma, responses, covariances)
+    return LineFilter(weights.astype(np.float32), sigma, (weights * line.T).astype(np.float32))
 
 
 class PlaneConvolver:

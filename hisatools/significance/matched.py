@@ -3,15 +3,21 @@
 import numpy as np
 
 from hisatools.noise.correlation import correlation_at
-from hisatools.significance.filters import PlaneConvolver, line_filter, sky_filter
+from hisatools.significance.filters import PlaneConvolver, line_filter, point_filter, sky_filter
 
 CHANNELS_PER_BLOCK = 64
 # Windows whose variance is worked out at a time.
 WINDOWS_PER_BLOCK = 256
+# Of the transforms: a filter that lies on blanks alone must not see a rest of them.
+ROUNDING = 1e-5
+LEAST_CORRELATION = 1e-4
 
 
 class TileBank:
     """All filters on one tile, with what its blanks and borders make of them.
+
+    On the sky the variance of the filtered noise is exact in each channel. Where channels differ in what is
+    blank, what is left of the covariances between channels is taken as that of whole channels.
 
     Parameters
     ----------
@@ -19,39 +25,39 @@ class TileBank:
         False where the cube is blank.
     sky : sequence of `~hisatools.significance.filters.SkyFilter`
     lines : sequence of `~hisatools.significance.filters.LineFilter`
+        For the channels that are usable anywhere in the cube, in this tile or another.
     min_coverage : float
-        Share of a filter that must lie on usable pixels.
-    beam_pix : float
-        FWHM of the beam that the noise is correlated over; 0 for white noise.
+        Share of a filter that must lie on usable voxels.
+    correlation : `~hisatools.noise.NoiseCorrelation`
     inner : tuple of slice, optional
         Rows and columns that are asked for; the others are there for what the filters reach.
     """
 
-    def __init__(self, usable, sky, lines, min_coverage, beam_pix, inner=(slice(None), slice(None))):
+    def __init__(self, usable, sky, lines, min_coverage, correlation, inner=(slice(None), slice(None))):
         self.sky, self.lines = sky, lines
         self.shape = usable.shape
         self.usable = usable
-        in_channels = usable.any(axis=(1, 2))
-        footprint = usable[in_channels].any(axis=0) if in_channels.any() else usable.any(axis=0)
-        # Blanks that are the same in all channels that are not blank as a whole: one map will do.
-        self.separable = bool((usable[in_channels] == footprint).all())
-        self.maps = footprint[None] if self.separable else usable
+        self.min_coverage, self.correlation = min_coverage, correlation
+        in_cube = np.flatnonzero(np.isfinite(lines[0].sigma))
+        patterns, pattern = _patterns(usable[in_cube])
+        # Channels that are blank in the whole cube have no weight: any pattern will do.
+        self.pattern = np.zeros(len(usable), np.intp)
+        self.pattern[in_cube] = pattern
         self.convolver = PlaneConvolver(self.shape[1:], [one.weights for one in sky])
-        self.norms = [self._norm(one, min_coverage, beam_pix, inner) for one in sky]
+        self.norms = [self._norm(one, patterns, inner) for one in sky]
+        self.uneven = [np.flatnonzero((scale != scale[0]).any(axis=0)) for scale, _ in self.norms]
 
-    def _norm(self, sky, min_coverage, beam_pix, inner):
-        """1 / rms of the filtered noise, and rms of the amplitude; 0 and infinite where little is covered."""
+    def _norm(self, sky, patterns, inner):
+        """For each pattern, 1 / rms of the filtered noise and of the amplitude; 0 where little is covered."""
         covered, kept = (
-            _correlated(self.maps, weights)
+            _correlated(patterns, weights)
             for weights in (sky.weights * sky.template / sky.response, _normalised(sky.weights**2))
         )
-        enough = (covered >= min_coverage) & (kept > 0)
-        if self.separable:
-            kept[0] = _kept_variance(self.maps[0], sky, beam_pix, kept[0], enough[0], inner)
+        enough = (covered >= self.min_coverage) & (kept > 0)
+        kept = _kept_variances(patterns, sky, self.correlation.beam_pix, kept, enough, inner)
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(enough, 1 / (sky.noise * np.sqrt(kept)), 0)
-            sigma = np.where(enough, sky.noise * np.sqrt(kept) / (sky.response * covered), np.inf)
-        return scale.astype(np.float32), sigma.astype(np.float32)
+        return scale.astype(np.float32), (scale * sky.response * covered).astype(np.float32)
 
     @property
     def n_templates(self):
@@ -76,21 +82,40 @@ class TileBank:
         n_v = self.shape[0]
         transformed = self.convolver.transform(np.where(self.usable, standardised, np.float32(0)))
         for i, (scale, _) in enumerate(self.norms):
-            filtered = self.convolver.filtered(transformed, i) * scale
+            filtered = self.convolver.filtered(transformed, i)
+            filtered = (filtered * scale[self.pattern]).reshape(n_v, -1)
             for k, line in enumerate(self.lines):
-                both = (line.weights @ filtered.reshape(n_v, -1)).reshape(self.shape)
-                yield i * len(self.lines) + k, self._without_unknown(both, scale, line)
+                both = line.weights @ filtered
+                even = np.isfinite(line.sigma)[:, None] & (scale[0] > 0).ravel()
+                rms = self._uneven(i, line)[0]
+                both[:, self.uneven[i]] /= rms
+                even[:, self.uneven[i]] = np.isfinite(rms)
+                both[~even] = np.nan
+                yield i * len(self.lines) + k, both.reshape(self.shape)
 
-    def _without_unknown(self, signal_to_noise, scale, line):
-        known = (scale > 0) & np.isfinite(line.sigma)[:, None, None]
-        if not self.separable:
-            # The variance that the channels which are there leave of 1.
-            there = (scale > 0).astype(np.float32).reshape(self.shape[0], -1)
-            variance = (line.covariances @ there).reshape(self.shape)
-            known &= variance > 0.25
-            signal_to_noise /= np.sqrt(np.where(known, variance, 1))
-        signal_to_noise[~np.broadcast_to(known, self.shape)] = np.nan
-        return signal_to_noise
+    def _uneven(self, number, line):
+        """Where channels differ in what is blank: rms of what else is of rms 1, and of the amplitude.
+
+        Both have the shape (n_v, n), for the sight lines of ``uneven``, and are infinite where too little of
+        the line is left.
+        """
+        scale, response = (
+            part.reshape(len(part), -1)[:, self.uneven[number]][self.pattern] for part in self.norms[number]
+        )
+        there = (scale > 0).astype(np.float32)
+        n_v = len(there)
+        variance = np.zeros(there.shape, np.float32)
+        for lag in range(n_v):
+            correlation = correlation_at(np.array(float(lag)), self.correlation.line_chan)
+            if correlation < LEAST_CORRELATION:
+                break
+            weights = line.weights[:, : n_v - lag] * line.weights[:, lag:]
+            twice = 1 if lag == 0 else 2
+            variance += np.float32(twice * correlation) * (weights @ (there[: n_v - lag] * there[lag:]))
+        share = (line.responses @ there) * line.sigma[:, None].astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rms = np.where((share >= self.min_coverage) & (variance > 0), np.sqrt(variance), np.inf)
+            return rms, rms / (line.responses @ response)
 
     def best(self, standardised, factors=None):
         """The template that fits best at each voxel.
@@ -129,23 +154,67 @@ class TileBank:
     def sigma(self, template):
         """Rms of the amplitude for noise of rms 1, of the template at each voxel; float32."""
         sigma = np.empty(self.shape, np.float32)
-        for number in range(self.n_templates):
+        for number in np.unique(template):
             chosen = template == number
-            on_sky = self.norms[number // len(self.lines)][1]
-            line = self.lines[number % len(self.lines)]
-            both = np.broadcast_to(on_sky * line.sigma.astype(np.float32)[:, None, None], self.shape)
-            sigma[chosen] = both[chosen]
+            sigma[chosen] = self.sigma_of(int(number))[chosen]
         return sigma
 
+    def sigma_of(self, number):
+        """Rms of the amplitude of one template for noise of rms 1; infinite where it is not known.
 
-def _kept_variance(footprint, sky, beam_pix, kept, enough, inner):
-    """Share of the filtered noise's variance that borders and blanks leave, exactly where they are near.
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+        """
+        i, k = divmod(number, len(self.lines))
+        line = self.lines[k]
+        with np.errstate(divide="ignore"):
+            on_sky = 1 / self.norms[i][1][0].ravel()
+        sigma = line.sigma.astype(np.float32)[:, None] * on_sky
+        sigma[:, self.uneven[i]] = self._uneven(i, line)[1]
+        return sigma.reshape(self.shape)
+
+
+def _patterns(usable):
+    """Maps of what is usable that differ, the most frequent first, and the number of each channel's."""
+    if not len(usable):
+        return np.zeros((1, *usable.shape[1:]), bool), np.zeros(0, np.intp)
+    packed = np.packbits(usable.reshape(len(usable), -1), axis=1)
+    _, first, number, count = np.unique(
+        packed, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(-count, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(order.size)
+    return usable[first[order]], rank[number.reshape(-1)]
+
+
+def _kept_variances(patterns, sky, beam_pix, kept, enough, inner):
+    """Share of the filtered noise's variance that borders and blanks leave, for each pattern.
+
+    Worked out for the first, and for the others where they differ from it.
+    """
+    partly = np.zeros(patterns.shape, bool)
+    partly[:, *inner] = (enough & (kept < 1 - ROUNDING))[:, *inner]
+    exact = kept.copy()
+    exact[0] = _kept_variance(patterns[0], sky, beam_pix, kept[0], partly[0])
+    for number in range(1, len(patterns)):
+        same = partly[number] & (np.abs(kept[number] - kept[0]) < ROUNDING) & enough[0]
+        exact[number] = _kept_variance(patterns[number], sky, beam_pix, kept[number], partly[number] & ~same)
+        exact[number][same] = exact[0][same]
+    return exact
+
+
+def _kept_variance(footprint, sky, beam_pix, kept, partly):
+    """The share of one pattern, exactly where ``partly`` is True.
 
     With A the weights that lie on usable pixels and C the correlation along an axis, which is the same
     along both, the variance is the sum of A times C A C.
     """
-    partly = np.zeros(footprint.shape, bool)
-    partly[inner] = (enough & (kept < 1 - 1e-5))[inner]
     reach = sky.reach
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(footprint, reach).astype(np.float32), sky.weights.shape
@@ -173,12 +242,13 @@ def _correlated(maps, weights):
     for first in range(0, len(maps), CHANNELS_PER_BLOCK):
         block = slice(first, first + CHANNELS_PER_BLOCK)
         found[block] = convolver.filtered(convolver.transform(maps[block]), 0)
-    # Rounding of the transform: a filter that lies on blanks alone must not see a rest of them.
-    found[found < 1e-5] = 0
+    found[found < ROUNDING] = 0
     return found
 
 
-def make_filters(widths_pix, linewidths_chan, beam_pix, correlation, usable_channels, floor):
+def make_filters(
+    widths_pix, linewidths_chan, beam_pix, correlation, usable_channels, floor, *, one_spectrum=False
+):
     """The filters of a bank.
 
     Parameters
@@ -189,12 +259,17 @@ def make_filters(widths_pix, linewidths_chan, beam_pix, correlation, usable_chan
     correlation : `~hisatools.noise.NoiseCorrelation`
     usable_channels : `~numpy.ndarray` of bool, shape (n_v,)
     floor : float
+    one_spectrum : bool
+        Whether there is but one sight line, which knows no widths.
 
     Returns
     -------
     sky : list of `~hisatools.significance.filters.SkyFilter`
     lines : list of `~hisatools.significance.filters.LineFilter`
     """
-    sky = [sky_filter(width, beam_pix, correlation.beam_pix, floor) for width in widths_pix]
+    if one_spectrum:
+        sky = [point_filter() for _ in widths_pix]
+    else:
+        sky = [sky_filter(width, beam_pix, correlation.beam_pix, floor) for width in widths_pix]
     lines = [line_filter(width, correlation.line_chan, usable_channels, floor) for width in linewidths_chan]
     return sky, lines

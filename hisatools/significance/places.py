@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from hisatools.catalog import sky_frame
 from hisatools.errors import InputError
 from hisatools.io.reading import channel_velocity
+from hisatools.significance.prior_grid import unmasked
 
 __all__ = ["HotPlace", "hottest"]
 
@@ -40,7 +41,7 @@ def hottest(ts, wcs):
     Parameters
     ----------
     ts : array_like, shape (n_v, n_y, n_x) or (n_y, n_x)
-        NaN where blank.
+        NaN or masked where blank.
     wcs : `~astropy.wcs.WCS`
         Of the cube, or of its sky for a map.
 
@@ -67,7 +68,7 @@ def hottest(ts, wcs):
     >>> place.position.to_string("decimal", precision=4)
     '139.9950 0.0025'
     """
-    ts = np.asarray(ts)
+    ts = np.asarray(unmasked(ts))
     if ts.ndim not in (2, 3) or wcs.naxis < ts.ndim:
         raise InputError(
             f"TS of shape {ts.shape} does not fit {wcs.naxis} axes; give a cube, or a map of its sky"

@@ -18,6 +18,7 @@ MAX_KEPT_TILES = 4
 # The scatter counts as if this many independent values had shown what the model of the noise says.
 MODEL_VALUES = 100
 MAX_SAMPLE = 400_000
+SEED = 20_050_202
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,7 @@ class PreparedScan:
             residual.correlation,
             usable.any(axis=(1, 2)),
             parameters.noise_floor,
+            one_spectrum=usable[0].size == 1,
         )
         chance = BestOfBank.of(bank_correlations(sky, lines, residual.correlation))
         return cls(parameters, usable, residual.correlation, sky, lines, chance)
@@ -100,7 +102,7 @@ class PreparedScan:
             self.sky,
             self.lines,
             self.parameters.min_coverage,
-            self.correlation.beam_pix,
+            self.correlation,
             inner,
         )
         made = bank, (slice(None), *outer), (slice(None), *inner)
@@ -176,8 +178,9 @@ class PreparedScan:
         `~numpy.ndarray`, shape (n,)
         """
         use = self.usable if known is None else self.usable & ~known
-        # Some of a large cube tell the scatter as well as all.
-        step = max(len(self.tiles) // MAX_KEPT_TILES, 1)
+        # Some of a large cube, here and there, tell the scatter as well as all.
+        chosen_tiles = np.random.default_rng(SEED).permutation(len(self.tiles))
+        tiles = [self.tiles[number] for number in chosen_tiles[: max(len(self.tiles) // 4, MAX_KEPT_TILES)]]
 
         def sample(tile):
             bank, outer, inner = self.bank(tile)
@@ -185,23 +188,24 @@ class PreparedScan:
             chosen = inside[:: max(inside.size // MAX_SAMPLE, 1)]
             return [z[inner].reshape(-1)[chosen] for _, z in bank.signal_to_noise(standardised[outer])]
 
-        samples = run_blocks(sample, self.tiles[::step], workers=workers)
+        samples = run_blocks(sample, tiles, workers=workers)
         per_template = [np.concatenate(parts) for parts in zip(*samples, strict=True)]
         n_voxels = np.count_nonzero(use)
         return np.array([self._scatter(z, k, n_voxels) for k, z in enumerate(per_template)])
 
     def _scatter(self, signal_to_noise, number, n_voxels):
         values = signal_to_noise[np.isfinite(signal_to_noise)]
-        n_values = n_voxels / self._volume(number)
-        if values.size == 0 or n_values < 1:
+        if values.size == 0:
             return 1.0
+        n_values = n_voxels / self._volume(number)
         middle, lower = np.percentile(values, [50, 15.866])
         return float(np.sqrt((n_values * (middle - lower) ** 2 + MODEL_VALUES) / (n_values + MODEL_VALUES)))
 
     def _volume(self, number):
         """Voxels that count as one independent value of a template's signal to noise."""
         sky, line = self.sky[number // len(self.lines)], self.lines[number % len(self.lines)]
-        middle = len(line.sigma) // 2
+        usable = np.flatnonzero(np.isfinite(line.sigma))
+        middle = usable[usable.size // 2]
         area, length = (
             np.abs(part).sum() ** 2 / max((part**2).sum(), np.finfo(float).tiny)
             for part in (sky.weights, line.weights[middle].astype(float))

@@ -1,4 +1,4 @@
-"""Whether two things are on the same pixels and channels."""
+"""Whether a prior and another thing are on the same pixels and channels."""
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -7,13 +7,30 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from hisatools.catalog import sky_frame
 from hisatools.errors import InputError
 from hisatools.io.reading import channel_velocity
-from hisatools.noise.result import SAME_PLACE, SKY_PLACES
+from hisatools.io.same_axes import SAME_PLACE, SKY_PLACES
 
 __all__ = ["check_same_axes"]
 
 
 def check_same_axes(prior, wcs, shape, what):
-    """Refuse a prior that is not on the axes of another thing."""
+    """Refuse a prior that is not on the axes of another thing.
+
+    Parameters
+    ----------
+    prior : `~hisatools.significance.prior.SpatialPrior`
+        A map, or with channels.
+    wcs : `~astropy.wcs.WCS`
+        Of the other thing: all three axes if the prior has channels, else those of the sky are enough.
+    shape : tuple of int
+        (n_v, n_y, n_x) or (n_y, n_x) of the other thing.
+    what : str
+        Its name, for messages.
+
+    Raises
+    ------
+    InputError
+        If it has another shape, lies elsewhere on the sky, or has other velocities.
+    """
     own = prior.probability.shape
     if own != tuple(shape)[-len(own) :]:
         raise _other_axes(prior, f"of shape {own} does not fit {what} of shape {tuple(shape)}")

@@ -17,7 +17,7 @@ from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.io.regions import _centre
 from hisatools.parameters import check_number, check_quantity
 
-__all__ = ["SkyGrid", "finished", "interpolated", "needed", "sky_grid"]
+__all__ = ["SkyGrid", "finished", "interpolated", "needed", "sky_grid", "unmasked"]
 
 # In standard deviations; beyond, the Gaussian is 0, so that a zero prior stays zero far from what is not.
 REACH = 4.0
@@ -208,6 +208,23 @@ def interpolated(values, weights):
     weight = weights.sum(axis=0)
     total = np.einsum("kn,kn->n", weights, values)
     return np.divide(total, weight, out=np.full(weight.size, np.nan), where=weight >= LEAST_KNOWN)
+
+
+def unmasked(values):
+    """What is masked becomes NaN, as in a blank pixel; anything but a masked array of numbers stays as it is.
+
+    Parameters
+    ----------
+    values : object
+        For example a `~numpy.ma.MaskedArray` or an `~astropy.utils.masked.Masked` array.
+
+    Returns
+    -------
+    object
+    """
+    if not hasattr(values, "filled") or getattr(values, "dtype", np.dtype(object)).kind not in "fiub":
+        return values
+    return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
 
 
 def checked_floor(floor):

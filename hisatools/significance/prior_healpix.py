@@ -1,11 +1,12 @@
 """Reading HEALPix maps, of the whole sky or part of it, and their values at positions on the sky."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import (
+    FK5,
     ICRS,
     BarycentricMeanEcliptic,
     BaseCoordinateFrame,
@@ -18,17 +19,19 @@ from hisatools.errors import InputError, ParameterError
 from hisatools.io.files import DAMAGE, _listing, opened
 from hisatools.io.headers import card_text
 from hisatools.io.mends import MendLog
-from hisatools.significance.prior_grid import INFINITE, interpolated, needed
+from hisatools.significance.prior_grid import INFINITE, interpolated, needed, unmasked
 
 __all__ = ["HealpixMap", "is_healpix", "read_healpix"]
 
 # What is below stands for "not known"; HEALPix writes -1.6375e30.
 UNSEEN_BELOW = -1e30
 POSITIONS_PER_BLOCK = 500_000
+# So many pixels are averaged at a time.
+PIXELS_PER_BLOCK = 4_000_000
 # COORDSYS as it is found in files; astropy has no frames of these names.
 FRAMES = dict.fromkeys(("c", "cel", "celestial", "equ", "equatorial"), ICRS)
 FRAMES |= dict.fromkeys(("e", "ecl", "ecliptic"), BarycentricMeanEcliptic)
-FRAMES |= dict.fromkeys(("g", "gal"), Galactic)
+FRAMES |= dict.fromkeys(("g", "gal"), Galactic) | {"j2000": FK5}
 PIXEL_COLUMNS = ("PIXEL", "PIX", "IPIX", "HPXINDEX")
 
 
@@ -47,6 +50,8 @@ class HealpixMap:
     frame : `~astropy.coordinates.BaseCoordinateFrame`
     pixels : `~numpy.ndarray` of int, shape (n,), or None
         Ascending numbers of the pixels that are there; None for the whole sky.
+    coarser : int
+        How often nside is halved: values are means of 4, 16, ... pixels.
     """
 
     values: np.ndarray
@@ -54,11 +59,17 @@ class HealpixMap:
     nested: bool
     frame: BaseCoordinateFrame
     pixels: np.ndarray = None
+    coarser: int = 0
 
     @property
     def pixel_deg(self):
-        """Side of a pixel."""
+        """Side of a pixel of the map as it is given."""
         return float(np.degrees(np.sqrt(np.pi / 3) / self.nside))
+
+    def binned(self, sample_deg):
+        """The map averaged over pixels as large as fit between two samples; nothing is computed yet."""
+        times = int(np.log2(max(sample_deg / self.pixel_deg, 1)) + 1e-6)
+        return replace(self, coarser=min(times, self.nside.bit_length() - 1))
 
     def at(self, sky):
         """Values at positions, interpolated between the centres of the four nearest pixels.
@@ -83,21 +94,40 @@ class HealpixMap:
         return found.reshape(sky.shape)
 
     def _interpolated(self, lon, lat):
-        order = "nested" if self.nested else "ring"
+        order = "nested" if self.nested or self.coarser else "ring"
         pixels, weights = needed("astropy_healpix").bilinear_interpolation_weights(
-            lon, lat, self.nside, order
+            lon, lat, self.nside >> self.coarser, order
         )
-        values = self._values(pixels)
+        return interpolated(self._means(pixels) if self.coarser else self._values(pixels), weights)
+
+    def _means(self, pixels):
+        """Means over what is known of coarser pixels, whose numbers are nested; NaN where nothing is."""
+        distinct, place = np.unique(pixels, return_inverse=True)
+        n_parts = 4**self.coarser
+        n_blocks = -(-distinct.size * n_parts // PIXELS_PER_BLOCK)
+        means = [self._mean_of_parts(block, n_parts) for block in np.array_split(distinct, n_blocks)]
+        return np.concatenate(means)[place].reshape(pixels.shape)
+
+    def _mean_of_parts(self, block, n_parts):
+        parts = block[:, None] * n_parts + np.arange(n_parts)
+        if not self.nested:
+            parts = needed("astropy_healpix").nested_to_ring(parts, self.nside)
+        values = self._values(parts)
+        known = ~np.isnan(values)
+        total, n_known = np.sum(values, axis=1, where=known), known.sum(axis=1)
+        return np.divide(total, n_known, out=np.full(len(block), np.nan), where=n_known > 0)
+
+    def _values(self, pixels):
+        """Values of pixels as they are given; NaN where not known."""
+        if self.pixels is None:
+            values = self.values[pixels].astype(float)
+        else:
+            place = np.searchsorted(self.pixels, pixels).clip(max=self.pixels.size - 1)
+            values = np.where(self.pixels[place] == pixels, self.values[place], np.nan)
         values[values < UNSEEN_BELOW] = np.nan
         if np.isinf(values).any():
             raise InputError(f"the HEALPix map {INFINITE}")
-        return interpolated(values, weights)
-
-    def _values(self, pixels):
-        if self.pixels is None:
-            return self.values[pixels].astype(float)
-        place = np.searchsorted(self.pixels, pixels).clip(max=self.pixels.size - 1)
-        return np.where(self.pixels[place] == pixels, self.values[place], np.nan)
+        return values
 
 
 def read_healpix(source, *, nested=None, frame=None, column=None):
@@ -131,7 +161,7 @@ def read_healpix(source, *, nested=None, frame=None, column=None):
     if isinstance(source, str | Path):
         return _from_file(Path(source), nested, frame, column)
     try:
-        values = np.asarray(source.value if isinstance(source, u.Quantity) else source, float)
+        values = np.asarray(unmasked(source.value if isinstance(source, u.Quantity) else source), float)
     except (TypeError, ValueError):
         raise ParameterError(
             f"source must be the path of a HEALPix file or an array of numbers, got {type(source).__name__}"
@@ -163,13 +193,13 @@ def _from_file(path, nested, frame, column):
     frame = _file_frame(header, mends) if frame is None else frame
     if pixels is None:
         nside = _nside(values.shape, path)
-        if header.get("NSIDE", nside) != nside:
+        if _nside_card(header, nside) != nside:
             raise InputError(
                 f"{path}: NSIDE is {header['NSIDE']}, but {values.size} pixels make nside {nside}; "
                 "correct the header"
             )
         return HealpixMap(values, nside, nested, frame)
-    nside = _checked_nside(header.get("NSIDE"), path)
+    nside = _checked_nside(_nside_card(header, None), path)
     if pixels.size == 0 or pixels.min() < 0 or pixels.max() >= 12 * nside**2:
         raise InputError(f"{path}: the pixel numbers do not fit NSIDE = {nside}, or there are none")
     order = np.argsort(pixels, kind="stable")
@@ -211,6 +241,16 @@ def _chosen(offered, column, path):
 def _native(values):
     values = np.ravel(values)
     return values.astype(values.dtype.newbyteorder("="))
+
+
+def _nside_card(header, otherwise):
+    """NSIDE as a whole number, which some write as 4.0 or '4'; anything else as it stands."""
+    value = header.get("NSIDE", otherwise)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if number.is_integer() and not isinstance(value, bool) else value
 
 
 def _is_nested(header, mends):

@@ -20,12 +20,16 @@ from hisatools.io.mends import MendLog
 from hisatools.io.reading import channel_velocity
 from hisatools.io.sky import mend_sky_axes, straighten_plate_carree
 from hisatools.io.spectral import SPECTRAL_TYPES
-from hisatools.significance.prior_grid import INFINITE, LEAST_KNOWN, interpolated
+from hisatools.significance.prior_grid import INFINITE, LEAST_KNOWN, interpolated, unmasked
 
 __all__ = ["SkyMap", "read_map", "say_other_frame"]
 
 # Projections whose rows are circles of latitude, complete in themselves: x may be a whole turn off.
 CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
+# Of a pixel or a channel: nearer than this to its centre is on it, as a WCS says only up to rounding.
+ON_CENTRE = 1e-6
+# A map goes all around the sky if its last pixel ends so near to its first one, in pixels.
+SEAM_PIX = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +90,14 @@ class SkyMap:
         celestial = self.wcs.celestial
         places = sky.transform_to(sky_frame(self.wcs)).spherical
         x, y = celestial.wcs_world2pix(np.ravel(places.lon.deg), np.ravel(places.lat.deg), 0)
+        wraps = False
         if celestial.wcs.ctype[0].endswith(CYLINDRICAL):
             turn = 360 / abs(celestial.wcs.get_cdelt()[0])
+            wraps = abs(turn - n_x) < SEAM_PIX
             x = np.where(x < -0.5, x + turn, np.where(x > n_x - 0.5, x - turn, x))
         inside = (x >= -0.5) & (x <= n_x - 0.5) & (y >= -0.5) & (y <= n_y - 0.5)
-        (x0, to_x), (y0, to_y) = (_split(np.where(inside, at, 0), n) for at, n in ((x, n_x), (y, n_y)))
-        x1, y1 = np.minimum(x0 + 1, n_x - 1), np.minimum(y0 + 1, n_y - 1)
+        x0, x1, to_x = _split(np.where(inside, x, 0), n_x, wraps=wraps)
+        y0, y1, to_y = _split(np.where(inside, y, 0), n_y)
         pixels = np.stack([y0 * n_x + x0, y0 * n_x + x1, y1 * n_x + x0, y1 * n_x + x1])
         weights = np.stack([(1 - to_y) * (1 - to_x), (1 - to_y) * to_x, to_y * (1 - to_x), to_y * to_x])
         return pixels, weights * inside
@@ -103,10 +109,10 @@ class SkyMap:
         width, wanted_width = abs(self.wcs.wcs.cdelt[2]) / 1e3, cube.channel_width.to_value(u.km / u.s)
         if width < wanted_width * (1 - 1e-6):
             offset = np.abs(wanted[:, None] - own)
-            return np.clip(((width + wanted_width) / 2 - offset) / width, 0, 1) * width / wanted_width
+            return _snapped(((width + wanted_width) / 2 - offset) / width).clip(0, 1) * width / wanted_width
         # The outer half of the first and last channel belongs to them.
         clipped = np.clip(wanted, own.min(), own.max())
-        shares = np.clip(1 - np.abs(clipped[:, None] - own) / width, 0, 1)
+        shares = _snapped(1 - np.abs(clipped[:, None] - own) / width).clip(0, 1)
         shares[np.abs(clipped - wanted) > width / 2 * (1 + 1e-6)] = 0
         return shares
 
@@ -195,7 +201,7 @@ def _of_pair(source):
             "source must be the path of a FITS file, an image HDU, a HISACube or a pair (array, WCS), "
             f"got {type(source).__name__}"
         )
-    values = values.value if isinstance(values, u.Quantity) else np.asarray(values)
+    values = np.asarray(unmasked(values.value if isinstance(values, u.Quantity) else values))
     if values.dtype.kind not in "fiub" or values.ndim not in (2, 3) or values.ndim != wcs.naxis:
         raise ParameterError(
             f"the array of a map must hold numbers on the {wcs.naxis} axes of its WCS, "
@@ -240,8 +246,23 @@ def _map_wcs(header, order, mends):
     return wcs
 
 
-def _split(place, n):
-    """Pixel before a place, and how far it is to the next; the outer half of the border is its pixel's."""
-    place = np.clip(place, 0, n - 1)
-    before = np.minimum(place.astype(int), n - 1)
-    return before, place - before
+def _split(place, n, *, wraps=False):
+    """Pixels before and after a place, and how far it is from the first.
+
+    The outer half of the border belongs to its pixel, but in a map all around the sky the first pixel
+    follows the last.
+    """
+    place = _snapped(place)
+    if not wraps:
+        place = np.clip(place, 0, n - 1)
+    before = np.floor(place).astype(int)
+    beyond = place - before
+    if wraps:
+        return before % n, (before + 1) % n, beyond
+    return before, np.minimum(before + 1, n - 1), beyond
+
+
+def _snapped(values):
+    """Whole numbers where only rounding keeps them from it, so that no neighbour leaks into what is 0."""
+    nearest = np.rint(values)
+    return np.where(np.abs(values - nearest) < ON_CENTRE, nearest, values)

@@ -14,6 +14,7 @@ from regions import PixelRegion, Regions
 from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.io.regions import _read_regions
 from hisatools.noise.masks import SkyMask
+from hisatools.significance.prior_grid import unmasked
 from hisatools.significance.prior_maps import say_other_frame
 
 __all__ = ["Discs", "catalog_discs", "function_planes", "n_arguments", "region_plane"]
@@ -175,16 +176,37 @@ def region_plane(regions, grid, cube, inside, outside):
 
 
 def n_arguments(function):
-    """How many positional arguments a prior's function takes: 1, or 2 with velocity."""
+    """How many positional arguments a prior's function gets: 1, or 2 with velocity.
+
+    Parameters
+    ----------
+    function : callable
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be called, or not with these.
+    """
     if not callable(function):
         raise ParameterError(f"function must be callable with a SkyCoord, got {type(function).__name__}")
     try:
         arguments = inspect.signature(function).parameters.values()
-    except ValueError:
+    except (TypeError, ValueError):  # written in C, so that nobody can tell
         return 1
+    needed = [one.name for one in arguments if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+    if needed:
+        raise ParameterError(
+            f"function needs the keyword {needed[0]!r}, which nothing gives; give it a default, "
+            f"or write for example lambda sky: function(sky, {needed[0]}=1)"
+        )
+    takes_any = any(one.kind is one.VAR_POSITIONAL for one in arguments)
     places = [one for one in arguments if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     required = [one for one in places if one.default is one.empty]
-    if len(required) > 2 or not places:
+    if len(required) > 2 or not (places or takes_any):
         raise ParameterError(
             "function must take a SkyCoord, or a SkyCoord and a velocity, "
             f"but needs {len(required)} arguments"
@@ -216,7 +238,7 @@ def function_planes(function, grid, cube):
 
 def _checked_values(values, shape):
     try:
-        values = u.Quantity(values, u.dimensionless_unscaled).value
+        values = u.Quantity(unmasked(values), u.dimensionless_unscaled).value
         plane = np.broadcast_to(np.asarray(values, float), shape)
     except (TypeError, ValueError, u.UnitsError):
         raise ParameterError(

@@ -11,9 +11,10 @@ from hisatools.errors import InputError, ParameterUnitsError
 from hisatools.filling import FilledCube, VoxelValues
 from hisatools.io.checks import check_sky
 from hisatools.io.reading import channel_velocity
+from hisatools.io.same_axes import SAME_PLACE, sky_offset_pix, velocity_offset_chan
 from hisatools.noise import NoiseCorrelation, NoiseEstimator, noise_correlation
 from hisatools.noise.differences import difference_line_chan
-from hisatools.noise.fields import beam_of, box_of, wide
+from hisatools.noise.fields import beam_of, box_of, source, wide
 from hisatools.parameters import check_number, check_quantity
 from hisatools.results import MaskBit
 from hisatools.significance.background import smooth_background
@@ -22,7 +23,7 @@ from hisatools.unabsorbed.uncertainty import told_noise
 __all__ = ["Residual"]
 
 # Compared on model cubes: a smaller one takes more of what was not found, a larger one leaves emission.
-BACKGROUND_FWHM = 15 * u.arcmin
+BACKGROUND_FWHM = 20 * u.arcmin
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,7 @@ class Residual:
         """
         workers = check_number("workers", workers, integer=True)
         unabsorbed_kelvin = _kelvin_of("t_unabsorbed", t_unabsorbed, cube)
+        known = None if known is None else np.asarray(known)
         if known is not None and (known.shape != cube.shape or known.dtype != bool):
             raise InputError(
                 f"known has the shape {known.shape} and the type {known.dtype}; give True and False on the "
@@ -132,21 +134,48 @@ class Residual:
             If the result is not on the cube's axes, or the noise cannot be measured.
         """
         workers = check_number("workers", workers, integer=True)
-        fwhm = check_quantity("background_fwhm", background_fwhm, u.arcmin)
-        if result.flags.shape != cube.shape:
-            raise InputError(
-                f"the result has the shape {result.flags.shape}, the cube {cube.shape}; give the result of "
-                "this cube, read with the same velocity range and region"
-            )
+        _check_result(result, cube)
         index = np.flatnonzero(result.mask)
         filled = FilledCube(cube, VoxelValues(index, result.unabsorbed_kelvin))
-        fwhm_pix = float((fwhm / cube.pixel_scale).to_value(""))
-        unabsorbed = smooth_background(filled.block, cube.shape[0], fwhm_pix, workers=workers)
+        unabsorbed, meta = _background(cube, filled.block, background_fwhm, workers)
         unabsorbed.reshape(-1)[index] = result.unabsorbed_kelvin
         kelvin = cube.kelvin - unabsorbed
         known = (result.flags & np.uint8(MaskBit.ACCEPTED)) > 0
-        meta = {"background_fwhm": str(fwhm)}
         return cls._of_kelvin(kelvin, cube, noise, known, workers, meta)
+
+    @classmethod
+    def from_cube(cls, cube, *, background_fwhm=BACKGROUND_FWHM, noise=None, workers=1):
+        """From a cube alone, with a smooth map of each channel for T_U.
+
+        Absorption that is not small against ``background_fwhm`` goes partly into T_U: amplitudes are lower
+        limits. An extraction knows better, see `from_result`.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+        background_fwhm, noise, workers
+            As for `from_result`.
+
+        Returns
+        -------
+        Residual
+
+        Raises
+        ------
+        InputError
+            If the noise cannot be measured.
+
+        Examples
+        --------
+        >>> from hisatools.significance import Residual
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50), seed=101)
+        >>> Residual.from_cube(model.cube).kelvin.shape
+        (48, 40, 40)
+        """
+        workers = check_number("workers", workers, integer=True)
+        unabsorbed, meta = _background(cube, cube.block, background_fwhm, workers)
+        return cls._of_kelvin(cube.kelvin - unabsorbed, cube, noise, None, workers, meta)
 
     @classmethod
     def _of_kelvin(cls, kelvin, cube, noise, known, workers, meta):
@@ -188,7 +217,8 @@ class Residual:
     @cached_property
     def usable(self):
         """True where neither the residual nor its noise is blank; bool, shape (n_v, n_y, n_x)."""
-        return np.isfinite(self.kelvin) & np.broadcast_to(self.sigma_kelvin > 0, self.shape)
+        known = np.isfinite(self.sigma_kelvin) & (self.sigma_kelvin > 0)
+        return np.isfinite(self.kelvin) & np.broadcast_to(known, self.shape)
 
     def standardised(self):
         """Depth over the rms of the noise: positive in absorption, 0 where blank; float32."""
@@ -196,6 +226,33 @@ class Residual:
         depth = np.zeros(self.shape, np.float32)
         np.divide(-self.kelvin, self.sigma_kelvin, out=depth, where=usable)
         return depth
+
+
+def _background(cube, block, fwhm, workers):
+    """T_U from the surroundings on the sky, and how it was made."""
+    fwhm = check_quantity("background_fwhm", fwhm, u.arcmin)
+    if cube.is_spectrum:
+        raise InputError(
+            f"{source(cube)}: one sight line has no surroundings to take T_U from; give T_U with Residual.of"
+        )
+    fwhm_pix = float((fwhm / cube.pixel_scale).to_value(""))
+    return smooth_background(block, cube.shape[0], fwhm_pix, workers=workers), {"background_fwhm": str(fwhm)}
+
+
+def _check_result(result, cube):
+    """Refuse the result of another cube."""
+    if result.flags.shape != cube.shape:
+        raise InputError(
+            f"the result has the shape {result.flags.shape}, the cube {cube.shape}; give the result of "
+            "this cube, read with the same velocity range and region"
+        )
+    off_pix = sky_offset_pix(result.wcs, cube.wcs, cube.shape)
+    off_chan = velocity_offset_chan(result.wcs, cube.wcs, cube.shape[0])
+    if not max(off_pix, off_chan) < SAME_PLACE:
+        raise InputError(
+            f"the result is of another cube: {off_pix:.3g} pixels and {off_chan:.3g} channels off; give the "
+            "cube that was extracted"
+        )
 
 
 def _kelvin_of(name, value, cube):

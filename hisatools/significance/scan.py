@@ -1,5 +1,6 @@
 """SignificanceScan: the test statistic of absorption at every voxel."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -7,12 +8,13 @@ import astropy.units as u
 import numpy as np
 from astropy.wcs import WCS
 
-from hisatools.errors import InputError
+from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.parameters import check_number
 from hisatools.significance.chance import BestOfBank
 from hisatools.significance.parameters import ScanParameters
 from hisatools.significance.places import hottest
 from hisatools.significance.prepared import PreparedScan
+from hisatools.significance.prior_axes import check_same_axes
 
 __all__ = ["ScanResult", "SignificanceScan"]
 
@@ -23,7 +25,8 @@ class SignificanceScan:
     At each voxel, and for each template of unit depth T (a disc in the beam, times a line), the depth
     that fits best is A = sum W (T_U - O) / sum W T with weights W that know the noise's correlation. Its
     test statistic is TS = (A / sigma_A)^2, and that of the voxel belongs to the template with the
-    largest A / sigma_A. Emission (A < 0) has TS = 0.
+    largest A / sigma_A. Emission (A < 0) has TS = 0. The noise may vary across the cube, but is taken as
+    constant over a template: where it jumps, A is that of a feature whose depth jumps with it.
 
     Parameters
     ----------
@@ -98,25 +101,72 @@ class SignificanceScan:
         Raises
         ------
         InputError
-            If ``within`` is not on the residual's axes, or all of it is blank.
+            If ``within`` or ``prepared`` is not on the residual's axes, or all is blank.
+        ParameterError
+            If ``factors`` are not one positive number for each template.
+
+        Warns
+        -----
+        HISAWarning
+            If too little of every template lies on the map.
         """
         workers = check_number("workers", workers, integer=True)
-        prepared = self.prepare(residual) if prepared is None else prepared
         allowed = _allowed(within, residual)
+        prepared = self.prepare(residual) if prepared is None else self._checked(prepared, residual)
         standardised = residual.standardised()
         if factors is None:
             factors = self.factors(residual, prepared, workers=workers)
+        factors = _checked_factors(factors, len(self.parameters.templates))
         found, template, sigma = prepared.best(standardised, factors, workers=workers, progress=progress)
         found[~allowed] = np.nan
+        _warn_if_unknown(found, self.parameters)
+        sigma[np.isnan(found)] = np.nan
+        sigma *= residual.sigma_kelvin
         return ScanResult(
             signal_to_noise=found,
             template=template,
-            sigma_kelvin=sigma * residual.sigma_kelvin,
+            sigma_kelvin=sigma,
             wcs=residual.wcs,
             parameters=self.parameters,
             chance=prepared.chance,
-            factors=np.asarray(factors, float),
+            factors=factors,
             meta=dict(residual.meta),
+        )
+
+    def _checked(self, prepared, residual):
+        """What was prepared, if for such a residual and these parameters."""
+        if prepared.shape != residual.shape or prepared.parameters is not self.parameters:
+            raise InputError(
+                f"prepared is for the shape {prepared.shape}, the residual has {residual.shape}; prepare "
+                "this scan for this residual, or leave it out"
+            )
+        return prepared
+
+
+def _one(prior):
+    """The product of several priors, or the one there is."""
+    if hasattr(prior, "apply"):
+        return prior
+    first, *others = prior
+    return first.product(first, *others)
+
+
+def _checked_factors(factors, n_templates):
+    factors = np.asarray(factors, float)
+    if factors.shape != (n_templates,) or not np.all(np.isfinite(factors) & (factors > 0)):
+        raise ParameterError(
+            f"factors must be {n_templates} numbers above 0, one for each template, got {factors}"
+        )
+    return factors
+
+
+def _warn_if_unknown(signal_to_noise, parameters):
+    if not np.isfinite(signal_to_noise).any():
+        warnings.warn(
+            f"no template has a share of {parameters.min_coverage:g} on the map anywhere, and nothing is "
+            "known: give narrower widths, or lower min_coverage",
+            HISAWarning,
+            stacklevel=3,
         )
 
 
@@ -124,6 +174,7 @@ def _allowed(within, residual):
     """Where the scan is wanted and possible, as an array of the cube's shape."""
     allowed = residual.usable
     if within is not None:
+        within = np.asarray(within)
         if within.shape not in (residual.shape, residual.shape[1:]) or within.dtype != bool:
             raise InputError(
                 f"within has the shape {within.shape} and the type {within.dtype}; give True and False for "
@@ -175,13 +226,17 @@ class ScanResult:
         """Fitted dT of the best template: negative in absorption; Quantity, K, NaN where not scanned."""
         return (-self.signal_to_noise * self.sigma_kelvin) << u.K
 
-    @property
+    @cached_property
     def p_local(self):
         """Probability that noise gives so high a signal to noise at one place, in the best template.
 
         An upper limit where borders or blanks leave too little of some templates: fewer can be the best.
+        float32, shape (n_v, n_y, n_x); NaN where not scanned.
         """
-        return self.chance.p_value(self.signal_to_noise)
+        p = np.empty_like(self.signal_to_noise)
+        for channel, values in zip(p, self.signal_to_noise, strict=True):
+            channel[:] = self.chance.p_value(values)
+        return p
 
     @property
     def width(self):
@@ -198,21 +253,30 @@ class ScanResult:
 
         Parameters
         ----------
-        prior : `SpatialPrior`, optional
+        prior : `SpatialPrior` or sequence of them, optional
 
         Returns
         -------
         `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
             0 where it would be negative; NaN where not scanned.
+
+        Raises
+        ------
+        InputError
+            If the prior is not on the scan's axes.
         """
-        return self.ts if prior is None else prior.apply(self.ts, np.isfinite(self.ts))
+        if prior is None:
+            return self.ts
+        prior = _one(prior)
+        check_same_axes(prior, self.wcs, self.ts.shape, "the scan")
+        return prior.apply(self.ts, np.isfinite(self.ts))
 
     def hottest(self, prior=None):
         """The voxel with the largest TS, the first in the array of several.
 
         Parameters
         ----------
-        prior : `SpatialPrior`, optional
+        prior : `SpatialPrior` or sequence of them, optional
 
         Returns
         -------

@@ -1,0 +1,130 @@
+"""Dust-to-gas ratio and intercept: a straight line by weighted linear least squares, in closed form."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hisatools.errors import InputError
+
+__all__ = ["LineFitSums", "fit_line", "halfway"]
+
+# Gas that varies by less than this share of its mean, rms, is constant but for rounding.
+LEAST_VARIATION = 1e-9
+
+
+@dataclass(frozen=True)
+class LineFitSums:
+    """A straight line, ``tracer = ratio * gas + intercept``, in plain numbers.
+
+    Parameters
+    ----------
+    ratio, intercept : float
+        The ratio is NaN where there is no gas map.
+    sigma_ratio, sigma_intercept : float
+        1-sigma uncertainties from the scatter about the line; 0 for an intercept that is given.
+    covariance : float
+        Of the two.
+    n_pixels : int
+        How many were fitted.
+    """
+
+    ratio: float
+    intercept: float
+    sigma_ratio: float
+    sigma_intercept: float
+    covariance: float
+    n_pixels: int
+
+    def model(self, gas):
+        """The tracer that the gas accounts for; a number where there is no gas map."""
+        return self.intercept if gas is None else self.ratio * gas + self.intercept
+
+
+def halfway(before, after):
+    """``after`` with ratio and intercept in the middle between both fits.
+
+    Where a few pixels flip back and forth, whole steps would do so for ever.
+    """
+    return replace(
+        after, ratio=(before.ratio + after.ratio) / 2, intercept=(before.intercept + after.intercept) / 2
+    )
+
+
+def fit_line(tracer, gas, weights=None, *, intercept=None, pixels_per_beam=1.0):
+    """Fit ratio and intercept.
+
+    Parameters
+    ----------
+    tracer, gas : `~numpy.ndarray`, shape (n,)
+        Finite values; ``gas`` is None for a model that is constant.
+    weights : `~numpy.ndarray`, shape (n,), optional
+        1 / variance, up to a factor; without them all pixels count alike.
+    intercept : float, optional
+        Given, and not fitted.
+    pixels_per_beam : float
+        Pixels that share their noise; the uncertainties grow with its root.
+
+    Returns
+    -------
+    LineFitSums
+
+    Raises
+    ------
+    InputError
+        If there are too few pixels, or the gas is the same in all of them.
+    """
+    n_free = (gas is not None) + (intercept is None)
+    if tracer.size <= n_free:
+        raise InputError(
+            f"{tracer.size} unmasked pixels are too few to fit {n_free} numbers; mask fewer pixels, or give "
+            "maps that overlap"
+        )
+    weights = np.ones_like(tracer) if weights is None else weights
+    total = weights.sum()
+    mean_gas = 0.0 if gas is None else _sum(weights, gas) / total
+    mean_tracer = _sum(weights, tracer) / total
+    if gas is None:
+        return _level(tracer, weights, mean_tracer, intercept, pixels_per_beam)
+    offset = gas - mean_gas
+    variation = _sum(weights, offset**2)
+    if not variation > LEAST_VARIATION**2 * total * np.mean(gas**2) or (
+        intercept is not None and not gas.any()
+    ):
+        raise InputError(
+            f"the gas is the same in all {gas.size} unmasked pixels ({gas[0]:.4g}), so that ratio and "
+            "intercept "
+            "cannot be told apart; give a map with structure"
+        )
+    if intercept is None:
+        ratio = _sum(weights, offset * (tracer - mean_tracer)) / variation
+        level = mean_tracer - ratio * mean_gas
+    else:
+        squares = _sum(weights, gas**2)
+        ratio, level = _sum(weights, gas * (tracer - intercept)) / squares, intercept
+    residual = tracer - ratio * gas - level
+    scale = pixels_per_beam * _sum(weights, residual**2) / (tracer.size - n_free)
+    if intercept is not None:
+        return LineFitSums(ratio, level, np.sqrt(scale / squares), 0.0, 0.0, tracer.size)
+    var_ratio = scale / variation
+    return LineFitSums(
+        ratio=float(ratio),
+        intercept=float(level),
+        sigma_ratio=float(np.sqrt(var_ratio)),
+        sigma_intercept=float(np.sqrt(scale / total + var_ratio * mean_gas**2)),
+        covariance=float(-var_ratio * mean_gas),
+        n_pixels=tracer.size,
+    )
+
+
+def _sum(weights, values):
+    # Not weights @ values: there BLAS starts threads, and the order of its sum hangs on their number.
+    return float(np.sum(weights * values))
+
+
+def _level(tracer, weights, mean_tracer, intercept, pixels_per_beam):
+    """A constant model: there is no gas map."""
+    level = mean_tracer if intercept is None else intercept
+    n_free = intercept is None
+    scale = pixels_per_beam * _sum(weights, (tracer - level) ** 2) / (tracer.size - n_free)
+    sigma = np.sqrt(scale / weights.sum()) if n_free else 0.0
+    return LineFitSums(np.nan, float(level), np.nan, float(sigma), 0.0, tracer.size)

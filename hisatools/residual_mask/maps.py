@@ -1,0 +1,141 @@
+"""Maps from FITS files, and onto the grid of another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from hisatools.errors import InputError, ParameterError
+from hisatools.io.files import choose_image, opened, read_box
+from hisatools.io.headers import sky_wcs
+
+__all__ = ["SkyMap", "onto_grid", "read_map"]
+
+# In pixels: rounding in a header is far below, another grid far above.
+SAME_PLACE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class SkyMap:
+    """A map with a unit and its place on the sky.
+
+    Parameters
+    ----------
+    values : `~astropy.units.Quantity`, shape (n_y, n_x)
+        NaN where blank.
+    wcs : `~astropy.wcs.WCS` or None
+        Longitude and latitude; None where the header gives none.
+    name : str
+        For messages.
+    """
+
+    values: u.Quantity
+    wcs: WCS | None
+    name: str
+
+
+def read_map(path, *, unit=None):
+    """Read a FITS map.
+
+    Parameters
+    ----------
+    path : path-like
+        Its first image with two axes or more; further axes must have length 1.
+    unit : str or `~astropy.units.Unit`, optional
+        Wins over BUNIT.
+
+    Returns
+    -------
+    SkyMap
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no map, or its unit is not known.
+    """
+    path = Path(path).expanduser()
+    with opened(path) as hdus:
+        image = hdus[choose_image(hdus, None, path, n_axes=2)]
+        if any(length > 1 for length in image.shape[:-2]):
+            raise InputError(f"{path}: an image of shape {image.shape} is no map; give one with two axes")
+        index = (0,) * (len(image.shape) - 2) + (slice(None), slice(None))
+        values, header = read_box(image, index, path), image.header
+        wcs = sky_wcs(header, str(path))
+    values[np.isinf(values)] = np.nan
+    return SkyMap(values << _unit(unit, header, path), wcs, str(path))
+
+
+def _unit(unit, header, path):
+    text = str(header.get("BUNIT", "")).strip() if unit is None else unit
+    if text == "":
+        raise InputError(f"{path}: the header has no BUNIT; say what the unit is, for example mag")
+    try:
+        return u.Unit(text)
+    except ValueError:
+        raise InputError(f"{path}: the unit {text!r} is not known; say what it is, for example mag") from None
+
+
+def onto_grid(source, wcs, shape):
+    """A map on another grid.
+
+    Parameters
+    ----------
+    source : `SkyMap`
+    wcs : `~astropy.wcs.WCS` or None
+        Of the grid that is wanted.
+    shape : tuple of int
+        (n_y, n_x).
+
+    Returns
+    -------
+    values : `~astropy.units.Quantity`, shape (n_y, n_x)
+        NaN beyond the map.
+    reprojected : bool
+        Whether the grids differ.
+
+    Raises
+    ------
+    InputError
+        If the grids differ in shape and a WCS is missing, or the map does not reach the grid.
+    ParameterError
+        If the package reproject is needed and missing.
+    """
+    if source.wcs is None or wcs is None:
+        if source.values.shape == tuple(shape):
+            return source.values, False
+        raise InputError(
+            f"{source.name}: a map of shape {source.values.shape} without sky axes cannot be brought onto "
+            "a grid "
+            f"of shape {tuple(shape)}; give maps with a WCS"
+        )
+    if source.values.shape == tuple(shape) and _offset_pix(source.wcs, wcs, shape) < SAME_PLACE:
+        return source.values, False
+    values = _reproject(source, wcs, shape)
+    if not np.isfinite(values).any():
+        raise InputError(f"{source.name}: the map does not reach the field of the gas; give one that does")
+    return values << source.values.unit, True
+
+
+def _reproject(source, wcs, shape):
+    try:
+        from reproject import reproject_interp
+    except ImportError as exc:
+        raise ParameterError(
+            f"{source.name} is on another grid than the gas, and bringing it there needs the package "
+            f"{exc.name!r};"
+            ' install it with: pip install "hisatools[significance]", or give maps on one grid'
+        ) from exc
+    values, _ = reproject_interp((source.values.value, source.wcs), wcs, shape_out=tuple(shape))
+    return values
+
+
+def _offset_pix(one, other, shape):
+    """Largest distance on the sky between corners and centre of two grids, in pixels."""
+    y, x = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0.5, 0.5]]).T * (np.array(shape)[:, None] - 1)
+    first, second = one.celestial.pixel_to_world(x, y), other.celestial.pixel_to_world(x, y)
+    pixel = np.sqrt(np.prod(proj_plane_pixel_scales(other.celestial)))
+    off = first.separation(second).deg / pixel
+    return float(np.max(off)) if np.all(np.isfinite(off)) else np.inf
