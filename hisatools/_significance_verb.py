@@ -119,7 +119,8 @@ def _noise(arguments):
 
 def _prior(arguments, cube, smoothing):
     """The product of all priors; None without one."""
-    from hisatools.significance.prior import SpatialPrior, _kind_of_file
+    from hisatools.significance.prior import SpatialPrior
+    from hisatools.significance.prior_sources import kind_of_file
 
     made = []
     for path in arguments.prior or ():
@@ -127,7 +128,7 @@ def _prior(arguments, cube, smoothing):
         settings = {"smoothing": smoothing}
         if arguments.floor is not None:
             settings["floor"] = arguments.floor
-        if arguments.frame is not None and _kind_of_file(path) == "healpix":
+        if arguments.frame is not None and kind_of_file(path) == "healpix":
             settings["frame"] = arguments.frame
         made.append(SpatialPrior.read(path, cube, **settings))
     return SpatialPrior.product(*made) if len(made) > 1 else made[0] if made else None

@@ -112,7 +112,9 @@ class TileBank:
             weights = line.weights[:, : n_v - lag] * line.weights[:, lag:]
             twice = 1 if lag == 0 else 2
             variance += np.float32(twice * correlation) * (weights @ (there[: n_v - lag] * there[lag:]))
-        share = (line.responses @ there) * line.sigma[:, None].astype(np.float32)
+        # Blank channels have no response and an infinite sigma.
+        whole = np.where(np.isfinite(line.sigma), line.sigma, 0).astype(np.float32)
+        share = (line.responses @ there) * whole[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             rms = np.where((share >= self.min_coverage) & (variance > 0), np.sqrt(variance), np.inf)
             return rms, rms / (line.responses @ response)

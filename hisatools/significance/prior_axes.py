@@ -5,7 +5,7 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs.utils import proj_plane_pixel_area
 
 from hisatools.catalog import sky_frame
-from hisatools.errors import InputError
+from hisatools.errors import InputError, ParameterError
 from hisatools.io.reading import channel_velocity
 from hisatools.io.same_axes import SAME_PLACE, SKY_PLACES
 
@@ -30,11 +30,23 @@ def check_same_axes(prior, wcs, shape, what):
     ------
     InputError
         If it has another shape, lies elsewhere on the sky, or has other velocities.
+    ParameterError
+        If it is no prior.
     """
+    if not hasattr(prior, "probability"):
+        raise ParameterError(
+            f"prior must be a SpatialPrior, got {type(prior).__name__}; several make one with "
+            "SpatialPrior.product(dust, co)"
+        )
     own = prior.probability.shape
     if own != tuple(shape)[-len(own) :]:
         raise _other_axes(prior, f"of shape {own} does not fit {what} of shape {tuple(shape)}")
-    off_pix = _sky_offset(prior.wcs, wcs, own[-2:])
+    if wcs.naxis < len(own):
+        raise _other_axes(prior, f"has channels, but the WCS of {what} has {wcs.naxis} axes")
+    try:
+        off_pix = _sky_offset(prior.wcs, wcs, own[-2:])
+    except ValueError as exc:
+        raise _other_axes(prior, f"or {what} is in a frame that is not understood ({exc})") from None
     if not off_pix < SAME_PLACE:
         raise _other_axes(prior, f"is of another part of the sky than {what}, {off_pix:.3g} pixels off")
     if len(own) == 3:

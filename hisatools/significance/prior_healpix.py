@@ -111,7 +111,7 @@ class HealpixMap:
     def _mean_of_parts(self, block, n_parts):
         parts = block[:, None] * n_parts + np.arange(n_parts)
         if not self.nested:
-            parts = needed("astropy_healpix").nested_to_ring(parts, self.nside)
+            parts = needed("astropy_healpix").HEALPix(self.nside).nested_to_ring(parts)
         values = self._values(parts)
         known = ~np.isnan(values)
         total, n_known = np.sum(values, axis=1, where=known), known.sum(axis=1)

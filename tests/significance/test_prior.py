@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.utils.masked import Masked
 from astropy.wcs import WCS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,11 +15,12 @@ from hisatools import HISACube
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
 from hisatools.significance.places import hottest
 from hisatools.significance.prior import SpatialPrior
+from hisatools.significance.prior_axes import check_same_axes
 from hisatools.simulate import ModelParameters, model_wcs
 
 N_V, N_Y, N_X = SHAPE = (4, 5, 6)
 AXES = model_wcs(ModelParameters(shape=SHAPE))
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 PROBABILITIES = st.one_of(st.just(0.0), st.floats(1e-30, 1e30))
 
 
@@ -304,6 +306,28 @@ def test_a_prior_fits_its_own_cube_only():
         prior.check_axes(cube.cutout((slice(0, 3), slice(None), slice(None))))
 
 
+@pytest.mark.parametrize("shape", [(N_Y, N_X), SHAPE])
+def test_axes_are_compared_with_a_wcs_too_and_the_thing_is_named(shape):
+    prior = random_prior(1, shape)
+    check_same_axes(prior, AXES, SHAPE, "the scan")
+    elsewhere, unknown = AXES.deepcopy(), AXES.deepcopy()
+    elsewhere.wcs.crval = 200, 0, -40e3
+    unknown.wcs.ctype = "SLON-CAR", "SLAT-CAR", "VRAD"
+    with pytest.raises(InputError, match="another part of the sky than the scan"):
+        check_same_axes(prior, elsewhere, SHAPE, "the scan")
+    with pytest.raises(InputError, match="in a frame that is not understood"):
+        check_same_axes(prior, unknown, SHAPE, "the scan")
+    with pytest.raises(InputError, match="does not fit the scan of shape"):
+        check_same_axes(prior, AXES, (N_V, N_X, N_Y), "the scan")
+    with pytest.raises(ParameterError, match="prior must be a SpatialPrior, got list"):
+        check_same_axes([prior, prior], AXES, SHAPE, "the scan")
+
+
+def test_a_prior_with_channels_needs_a_velocity_axis_to_compare_with():
+    with pytest.raises(InputError, match="has channels, but the WCS of the scan has 2 axes"):
+        check_same_axes(random_prior(1, SHAPE), AXES.celestial, SHAPE, "the scan")
+
+
 def test_ecliptic_axes_are_not_taken_for_equatorial_ones():
     equatorial, ecliptic = AXES.deepcopy(), AXES.deepcopy()
     equatorial.wcs.ctype, ecliptic.wcs.ctype = (
@@ -317,12 +341,33 @@ def test_ecliptic_axes_are_not_taken_for_equatorial_ones():
 
 
 def test_what_is_nan_becomes_zero_and_is_said():
-    with pytest.warns(HISAWarning, match="50.0% of the prior 'prior' is NaN and taken as 0"):
+    with pytest.warns(HISAWarning, match="50.0% of the prior 'prior' is NaN or masked and taken as 0"):
         prior = make_prior([[np.nan, 2.0]])
     assert_array_equal(prior.probability, [[0, 2]])
 
 
-@pytest.mark.parametrize("values", [[[-1.0, 1.0]], [[np.inf, 1.0]], [1.0, 2.0], np.zeros((0, 3)), 3.0])
+def test_what_is_masked_is_not_known_whatever_is_beneath():
+    values = np.ma.array([[1e6, 2.0, 1.0]], mask=[[True, False, False]])
+    with pytest.warns(HISAWarning, match="33.3% of the prior 'prior' is NaN or masked"):
+        prior = SpatialPrior(values, AXES)
+    assert_array_equal(prior.probability, [[0, 2, 1]])
+
+
+@pytest.mark.parametrize("kind", [np.ma.array, Masked])
+def test_masked_ts_is_blank(kind):
+    ts = kind(np.array([[1e6, 5.0, 1.0]], np.float32), mask=np.array([[True, False, False]]))
+    found = make_prior([[1.0, 1.0, 1.0]]).apply(ts)
+    assert type(found) is np.ndarray
+    assert found.dtype == np.float32
+    assert_array_equal(found, [[np.nan, 5, 1]])
+    assert hottest(ts, AXES.celestial).voxel == (0, 1)
+    allowed = np.ma.array([[True, True, True]], mask=[[False, True, False]])
+    assert_array_equal(make_prior([[1.0, 1.0, 1.0]]).apply(np.ones((1, 3)), allowed), [[1, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "values", [[[-1.0, 1.0]], [[np.inf, 1.0]], [1.0, 2.0], np.zeros((0, 3)), 3.0, [["a", "b"]]]
+)
 def test_values_that_are_no_prior_are_refused(values):
     with pytest.raises(ParameterError, match="probability must"):
         SpatialPrior(values, AXES)
@@ -344,7 +389,10 @@ def test_what_is_written_is_read_again(shape, tmp_path):
     prior.write(tmp_path / "prior.fits")
     again = SpatialPrior.read(tmp_path / "prior.fits", cube)
     assert again.probability.shape == shape
-    assert_allclose(again.probability, prior.probability, rtol=1e-6, atol=1e-6)
+    assert_allclose(again.probability, prior.probability, rtol=1e-6)
+    # What is excluded stays excluded, whatever the rounding of the WCS.
+    assert (prior.probability == 0).any()
+    assert_array_equal(again.probability == 0, prior.probability == 0)
     with pytest.raises(OutputError, match="exists already"):
         prior.write(tmp_path / "prior.fits")
 
