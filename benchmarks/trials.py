@@ -191,7 +191,7 @@ def speed(options):
     import astropy_healpix  # noqa: F401
 
     rows = []
-    field = HISACube(np.zeros((1, 512, 512)) * u.K, model_wcs(replace(MODEL, shape=(1, 512, 512))))
+    field = noise_cube((3, 512, 512), options.seed)
     healpix = np.random.default_rng(options.seed).random(12 * 128**2)
     start = time.perf_counter()
     SpatialPrior.from_healpix(healpix, field, smoothing=1 * u.deg, floor=1e-4)

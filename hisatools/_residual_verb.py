@@ -3,6 +3,7 @@
 from hisatools._messages import written
 from hisatools._objects import check_inputs_kept, voice_of, workers_of
 
+LIKELIHOOD_FOLDER = "likelihood"
 # Arguments that become fields of the parameters.
 FIELDS = ("n_sigma", "start_fraction", "growth", "n_stable", "max_rounds", "pixels_per_beam")
 
@@ -12,6 +13,7 @@ def residual_mask(arguments):
     import astropy.units as u
 
     from hisatools.io.writing import check_output
+    from hisatools.residual_mask.files import remove_likelihood
     from hisatools.residual_mask.maps import onto_grid, read_map
     from hisatools.residual_mask.masker import ResidualMasker
 
@@ -36,10 +38,12 @@ def residual_mask(arguments):
         found, likelihood = masker.run(values, gas, **settings), None
     else:
         found, likelihood = _fit_width(arguments, masker, source, values, error, wcs, workers)
+    # One of an older run must not stand beside the new mask, also if this run ends between both.
+    remove_likelihood(folder / LIKELIHOOD_FOLDER)
     found.write(folder, overwrite=arguments.overwrite)
     say(*mask_lines(found))
     if likelihood is not None:
-        likelihood.write(folder / "likelihood", overwrite=arguments.overwrite)
+        likelihood.write(folder / LIKELIHOOD_FOLDER, overwrite=arguments.overwrite)
         best, (low, high) = likelihood.best["width"], likelihood.interval("width").to_value(u.km / u.s)
         say(f"Velocity width {best.value:.3g} km/s, {low:.4g} to {high:.4g} km/s with 68 % probability")
     say(written(folder))
@@ -97,7 +101,6 @@ def _gas(arguments):
     import astropy.units as u
 
     from hisatools.cube import HISACube
-    from hisatools.errors import InputError
     from hisatools.residual_mask.gas import COLUMN_UNIT, gas_column
     from hisatools.residual_mask.maps import read_map
     from hisatools.results import HISAResult
@@ -111,13 +114,27 @@ def _gas(arguments):
     source = cube
     if arguments.result is not None:
         source = HISAResult.read(arguments.result)
-        if cube is not None and cube.shape != source.flags.shape:
-            raise InputError(
-                f"{arguments.cube} has the shape {cube.shape}, the result {source.flags.shape}; give the "
-                "cube that "
-                "was searched, or leave --cube out"
-            )
+        if cube is not None:
+            _check_cube(arguments, cube, source)
     return source, gas_column(source, arguments.velocity_range * u.km / u.s), source.wcs.celestial
+
+
+def _check_cube(arguments, cube, result):
+    """Refuse another cube than the one that was searched."""
+    from hisatools.errors import InputError
+    from hisatools.io.same_axes import SAME_PLACE, sky_offset_pix, velocity_offset_chan
+
+    cure = "give the cube that was searched, or leave --cube out"
+    if cube.shape != result.flags.shape:
+        raise InputError(
+            f"{arguments.cube} has the shape {cube.shape}, the result {result.flags.shape}; {cure}"
+        )
+    off_pix = sky_offset_pix(result.wcs, cube.wcs, cube.shape)
+    off_chan = velocity_offset_chan(result.wcs, cube.wcs, cube.shape[0])
+    if not max(off_pix, off_chan) < SAME_PLACE:
+        raise InputError(
+            f"{arguments.cube} is of another part of the sky or of other velocities than the result; {cure}"
+        )
 
 
 def _fit_width(arguments, masker, source, tracer, error, wcs, workers):

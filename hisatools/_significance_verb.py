@@ -141,6 +141,7 @@ def _within(text, cube):
 
     from hisatools._strategy_verbs import _check_place
     from hisatools.errors import InputError
+    from hisatools.io.headers import sky_wcs
     from hisatools.noise import SkyMask
 
     path = Path(text).expanduser()
@@ -150,13 +151,36 @@ def _within(text, cube):
             raise InputError(f"{path}: no pixel of the cube lies in the regions; give some of this field")
         return inside
     values, header = _read_mask(path)
+    # Axes of length 1 in front, such as one for polarisation, say nothing.
+    while values.ndim > 2 and len(values) == 1 and values.shape != cube.shape:
+        values = values[0]
     if values.shape not in (cube.shape, cube.shape[1:]):
         raise InputError(
             f"{path}: the mask has the shape {values.shape}, the cube {cube.shape}; give the "
             "--velocity-range and --region that it was made with"
         )
-    _check_place(WCS(header), cube, path)
-    return np.nan_to_num(values) != 0
+    _check_same_place(sky_wcs(header, str(path)), cube, path)
+    if values.ndim == 3:
+        _check_place(WCS(header, naxis=3), cube, path)
+    inside = np.nan_to_num(values) != 0
+    if not inside.any():
+        raise InputError(f"{path}: the mask is 0 or blank everywhere; give one with something in it")
+    return inside
+
+
+def _check_same_place(wcs, cube, path):
+    """Refuse a mask of another part of the sky, if its header says so."""
+    from hisatools.errors import InputError
+    from hisatools.io.same_axes import SAME_PLACE, sky_offset_pix
+
+    if wcs is None or not cube.wcs.has_celestial:
+        return
+    off_pix = sky_offset_pix(wcs, cube.wcs, cube.shape)
+    if not off_pix < SAME_PLACE:
+        raise InputError(
+            f"{path}: the mask is of another part of the sky than the cube, {off_pix:.3g} pixels off; give "
+            "one of this field"
+        )
 
 
 def _is_fits(path):

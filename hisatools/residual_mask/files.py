@@ -11,13 +11,13 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 
 from hisatools._version import __version__
-from hisatools.errors import InputError
+from hisatools.errors import InputError, OutputError
 from hisatools.io.files import opened
 from hisatools.io.writing import image_header, write_image, write_json, writing_folder
 from hisatools.residual_mask.fit import LineFitSums
 from hisatools.residual_mask.masker import ResidualMaskParameters
 
-__all__ = ["read_likelihood", "read_mask", "write_likelihood", "write_mask"]
+__all__ = ["read_likelihood", "read_mask", "remove_likelihood", "write_likelihood", "write_mask"]
 
 MAPS = ("tracer", "gas", "error")
 MASK_FILES = (
@@ -186,6 +186,31 @@ def read_likelihood(folder):
         "n_pixels": content["n_pixels"],
         "meta": content["meta"],
     }
+
+
+def remove_likelihood(folder):
+    """Remove what `write_likelihood` wrote, and the folder if nothing else is in it.
+
+    Parameters
+    ----------
+    folder : path-like
+        It need not exist.
+
+    Raises
+    ------
+    OutputError
+        If the files cannot be removed.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        return
+    try:
+        for name in LIKELIHOOD_FILES:
+            (folder / name).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as error:
+        raise OutputError(f"cannot remove the files in {folder}: {error.strerror or error}") from error
 
 
 def interval_table(likelihood):

@@ -71,7 +71,7 @@ def fit_line(tracer, gas, weights=None, *, intercept=None, pixels_per_beam=1.0):
     Raises
     ------
     InputError
-        If there are too few pixels, or the gas is the same in all of them.
+        If there are too few pixels, or the gas is the same in all of them and no intercept is given.
     """
     n_free = (gas is not None) + (intercept is None)
     if tracer.size <= n_free:
@@ -87,19 +87,21 @@ def fit_line(tracer, gas, weights=None, *, intercept=None, pixels_per_beam=1.0):
         return _level(tracer, weights, mean_tracer, intercept, pixels_per_beam)
     offset = gas - mean_gas
     variation = _sum(weights, offset**2)
-    if not variation > LEAST_VARIATION**2 * total * np.mean(gas**2) or (
-        intercept is not None and not gas.any()
-    ):
-        raise InputError(
-            f"the gas is the same in all {gas.size} unmasked pixels ({gas[0]:.4g}), so that ratio and "
-            "intercept "
-            "cannot be told apart; give a map with structure"
-        )
+    squares = _sum(weights, gas**2)
     if intercept is None:
+        if not variation > LEAST_VARIATION**2 * squares:
+            raise InputError(
+                f"the gas is the same in all {gas.size} unmasked pixels ({gas[0]:.4g}), so that ratio and "
+                "intercept cannot be told apart; give a map with structure, or the intercept"
+            )
         ratio = _sum(weights, offset * (tracer - mean_tracer)) / variation
         level = mean_tracer - ratio * mean_gas
     else:
-        squares = _sum(weights, gas**2)
+        if not squares > 0:
+            raise InputError(
+                f"there is no gas in any of the {gas.size} unmasked pixels, so that there is no ratio; give "
+                "another map"
+            )
         ratio, level = _sum(weights, gas * (tracer - intercept)) / squares, intercept
     residual = tracer - ratio * gas - level
     scale = pixels_per_beam * _sum(weights, residual**2) / (tracer.size - n_free)

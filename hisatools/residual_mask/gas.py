@@ -73,17 +73,22 @@ def column_of(source, velocity_range):
             f"{velocity.min() - width / 2:g} to "
             f"{velocity.max() + width / 2:g} km/s; choose a range within it"
         )
+    warn_if_beyond(low, high, reached, width, stacklevel=4)
+    column = 0.0
+    for channel in np.flatnonzero(share):
+        column = column + share[channel] * planes(int(channel)).astype(float)
+    return COLUMN_PER_K_KMS * width * column
+
+
+def warn_if_beyond(low, high, reached, width, *, stacklevel):
+    """Say it if only a part of a range, ``reached``, lies within the band; all in km/s."""
     if reached < high - low - END_TOLERANCE * width:
         warnings.warn(
             f"velocity_range {low:g} to {high:g} km/s reaches beyond the band: {reached:g} km/s of it are "
             "used",
             HISAWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
-    column = 0.0
-    for channel in np.flatnonzero(share):
-        column = column + share[channel] * planes(int(channel)).astype(float)
-    return COLUMN_PER_K_KMS * width * column
 
 
 def planes_of(source):

@@ -30,8 +30,12 @@ LEAST_POINTS, UNLIKELY = 3, np.log(100)
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Weighted sums over the pixels: plain numbers, and arrays with one entry a width."""
+    """Weighted sums over the pixels: plain numbers, and arrays with one entry a width.
 
+    Those with the tracer are of tracer less ``level``, its mean: no digits are lost to a large offset.
+    """
+
+    level: float
     one: float
     tracer: float
     tracer2: float
@@ -45,14 +49,15 @@ class _Sums:
         """Ratio, intercept and chi^2 of the best line of each width."""
         variation = self.gas2 - self.gas**2 / self.one
         ratio = (self.mixed - self.gas * self.tracer / self.one) / variation
-        intercept = (self.tracer - ratio * self.gas) / self.one
+        intercept = self.level + (self.tracer - ratio * self.gas) / self.one
         chi2 = self.tracer2 - self.tracer**2 / self.one - ratio**2 * variation
         return ratio, intercept, chi2 / self.pixels_per_beam
 
     def fixed(self, intercept):
         """As `best`, of lines through a given intercept."""
-        ratio = (self.mixed - intercept * self.gas) / self.gas2
-        chi2 = self.tracer2 - 2 * intercept * self.tracer + intercept**2 * self.one - ratio**2 * self.gas2
+        above = intercept - self.level
+        ratio = (self.mixed - above * self.gas) / self.gas2
+        chi2 = self.tracer2 - 2 * above * self.tracer + above**2 * self.one - ratio**2 * self.gas2
         return ratio, np.full_like(ratio, intercept), chi2 / self.pixels_per_beam
 
 
@@ -131,10 +136,8 @@ def width_likelihood(
     pixels_per_beam = check_number("pixels_per_beam", pixels_per_beam, above=1, inclusive=True)
     kms = u.km / u.s
     check_map("tracer", tracer)
-    width_kms = _axis("widths", widths, kms)
-    if width_kms[0] <= 0:
-        raise ParameterError(f"widths must be above 0, got {width_kms[0]:g} km/s")
-    centre_kms = float(_axis("centre", u.Quantity(centre).reshape(-1)[:1], kms)[0])
+    width_kms = checked_widths(widths)
+    centre_kms = checked_centre(centre)
     sums = _all_sums(source, tracer, centre_kms, width_kms, error, mask, pixels_per_beam, workers)
     axes = _axes(sums, width_kms, ratios, intercepts, tracer.unit)
     logarithm, scale, profiles = _grid(sums, axes, workers)
@@ -177,7 +180,7 @@ def _all_sums(source, tracer, centre, widths, error, mask, pixels_per_beam, work
         used &= ~checked_mask(mask, tracer.shape)
     sigma = None
     if error is not None:
-        sigma = checked_error(error, tracer.unit, tracer.shape)
+        sigma = checked_error(error, tracer.unit, tracer.shape, used=used)
         used &= np.isfinite(sigma)
     channels = plan.channels
 
@@ -193,9 +196,11 @@ def _all_sums(source, tracer, centre, widths, error, mask, pixels_per_beam, work
             f"{len(AXES)} numbers"
         )
     weights = np.ones(n) if sigma is None else (np.median(sigma[used]) / sigma[used]) ** 2
-    index, chosen = np.flatnonzero(used), values[used]
+    level = float(values[used].mean())
+    index, chosen = np.flatnonzero(used), values[used] - level
     columns = width_sums(kelvin, channel_width, plan, index, chosen, weights, workers=workers)
     sums = _Sums(
+        level=level,
         one=float(weights.sum()),
         tracer=float((weights * chosen).sum()),
         tracer2=float((weights * chosen**2).sum()),
@@ -226,6 +231,7 @@ def _axes(sums, widths, ratios, intercepts, unit):
     given = None if intercepts is None else _axis("intercepts", intercepts, unit)
     is_fixed = given is not None and given.size == 1
     ratio, intercept, chi2 = sums.fixed(given[0]) if is_fixed else sums.best()
+    _check_scatter(chi2.min(), sums)
     error2 = chi2.min() / max(sums.n_pixels / sums.pixels_per_beam - len(AXES), 1)
     likely = chi2 < chi2.min() + LIKELY_DELTA_CHI2 * error2
     information = sums.gas2 if is_fixed else sums.gas2 - sums.gas**2 / sums.one
@@ -267,12 +273,6 @@ def _grid(sums, axes, workers):
     # The first round, with the errors as given, serves to find the best point and the scatter about it.
     least = min(run_blocks(fill, parts, workers=workers))
     n_samples = sums.n_pixels / sums.pixels_per_beam
-    if not least > 0 or n_samples <= len(AXES):
-        raise InputError(
-            "the tracer follows the gas without any scatter, or the pixels are too few, so that no error "
-            "can be "
-            "measured; give measured maps"
-        )
     variance = least / (n_samples - len(AXES))
 
     def scale(part):
@@ -287,6 +287,15 @@ def _grid(sums, axes, workers):
     return chi2, float(np.sqrt(variance)), profiles
 
 
+def _check_scatter(least, sums):
+    """Refuse what no error can be measured of."""
+    if not least > 0 or sums.n_pixels / sums.pixels_per_beam <= len(AXES):
+        raise InputError(
+            "the tracer follows the gas without any scatter, or the pixels are too few, so that no error can "
+            "be measured; give measured maps"
+        )
+
+
 @njit(cache=True, nogil=True)
 def _chi2_of_width(ratio, intercept, gas2, gas, one, least, chi2):
     """A parabola about the best line: no digits are lost to differences of large sums."""
@@ -295,6 +304,22 @@ def _chi2_of_width(ratio, intercept, gas2, gas, one, least, chi2):
         slope = 2 * ratio[row] * gas
         for column in range(intercept.size):
             chi2[row, column] = here + intercept[column] * (slope + intercept[column] * one)
+
+
+def checked_centre(centre):
+    """One velocity as a plain number in km/s."""
+    centre_kms = _axis("centre", centre, u.km / u.s)
+    if centre_kms.size != 1:
+        raise ParameterError(f"centre must be one velocity, got {centre}")
+    return float(centre_kms[0])
+
+
+def checked_widths(widths):
+    """Ascending widths above 0 as plain numbers in km/s."""
+    width_kms = _axis("widths", widths, u.km / u.s)
+    if width_kms[0] <= 0:
+        raise ParameterError(f"widths must be above 0, got {width_kms[0]:g} km/s")
+    return width_kms
 
 
 def _axis(name, values, unit):

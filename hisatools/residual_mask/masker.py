@@ -14,7 +14,7 @@ from hisatools.errors import HISAWarning, InputError, ParameterError, ParameterU
 from hisatools.parameters import _number, _Parameters, check_number
 from hisatools.residual_mask.fit import fit_line, halfway
 from hisatools.residual_mask.gas import COLUMN_UNIT
-from hisatools.residual_mask.lower_side import lower_side_gaussian
+from hisatools.residual_mask.lower_side import MIN_VALUES, lower_side_gaussian
 from hisatools.residual_mask.result import ResidualMaskResult, Round, history_table
 from hisatools.residual_mask.standing_out import Surroundings, stands_out
 
@@ -43,7 +43,7 @@ class ResidualMaskParameters(_Parameters):
         masked place where the mean over it exceeds the noise of such means ``guard_sigma`` times. 0 turns it
         off.
     start_fraction : float
-        Share of the pixels, the faintest, in the first fit.
+        Share of the pixels, the faintest, in the first fit; 10 pixels at least.
     growth : float
         Share of the pixels by which each round goes further up, to brighter ones.
     n_stable : int
@@ -193,10 +193,10 @@ class ResidualMasker:
             check_map("gas", gas, shape=shape)
             gas_values = gas.value.astype(float)
             blank |= ~np.isfinite(gas_values)
-        if error is not None:
-            sigma = checked_error(error, unit, shape)
-            blank |= ~np.isfinite(sigma)
         left_out = np.zeros(shape, bool) if mask is None else checked_mask(mask, shape)
+        if error is not None:
+            sigma = checked_error(error, unit, shape, used=~blank & ~left_out)
+            blank |= ~np.isfinite(sigma)
         used = ~blank & ~left_out
         if not used.any():
             raise InputError(
@@ -291,8 +291,8 @@ def _between(one, other):
 
 
 def _count(share, n):
-    """How many pixels a share is, at least one; rounding must not miss the last one."""
-    return min(max(int(np.ceil(share * n - 1e-9)), 1), n)
+    """How many pixels a share is, enough for a histogram; rounding must not miss the last one."""
+    return min(max(int(np.ceil(share * n - 1e-9)), MIN_VALUES), n)
 
 
 # --- checks -----------------------------------------------------------------------------------
@@ -332,8 +332,8 @@ def check_map(name, values, *, shape=None):
         )
 
 
-def checked_error(error, unit, shape):
-    """Standard deviations in the unit of the tracer, one a pixel; NaN where unknown, never 0 or below."""
+def checked_error(error, unit, shape, *, used):
+    """Standard deviations in the unit of the tracer, one a pixel, above 0 or NaN where ``used`` is True."""
     if not isinstance(error, u.Quantity) or not error.unit.is_equivalent(unit):
         raise ParameterUnitsError(
             f"error needs the unit of the tracer, {unit}, got {getattr(error, 'unit', 'none')}; write for "
@@ -342,19 +342,21 @@ def checked_error(error, unit, shape):
     if error.shape not in ((), shape):
         raise InputError(f"error has the shape {error.shape}, the tracer {shape}; give one value a pixel")
     values = np.broadcast_to(error.to_value(unit), shape).astype(float)
-    if np.any(values <= 0):
+    wrong = used & (values <= 0)
+    if wrong.any():
         raise InputError(
-            f"error must be above 0, got {np.nanmin(values):g} {unit}; set pixels without a known error to "
-            "NaN"
+            f"error must be above 0, got {values[wrong].min():g} {unit} in {np.count_nonzero(wrong)} pixels "
+            "that are neither blank nor masked; set pixels without a known error to NaN"
         )
     return values
 
 
-def checked_mask(mask, shape):
-    """A copy of a mask of bool that has the shape of the tracer."""
+def checked_mask(mask, shape, what="tracer"):
+    """A copy of a mask of bool that has the shape of the tracer, or of something else."""
     mask = np.asarray(mask)
     if mask.shape != shape:
-        raise InputError(f"mask has the shape {mask.shape}, the tracer {shape}; give one value a pixel")
+        each = "a pixel" if len(shape) == 2 else "a voxel"
+        raise InputError(f"mask has the shape {mask.shape}, the {what} {shape}; give one value {each}")
     if mask.dtype != bool:
         raise ParameterError(f"mask must be an array of bool, got {mask.dtype}; write for example mask > 0")
     return mask.copy()
@@ -366,7 +368,7 @@ def _checked_intercept(intercept, unit):
             f"intercept needs the unit of the tracer, {unit}, got {intercept!r}; write for example "
             f"intercept=0 * u.Unit('{unit}')"
         )
-    value = float(intercept.to_value(unit))
-    if not np.isfinite(value):
-        raise ParameterError(f"intercept must be finite, got {intercept}")
-    return value
+    value = intercept.to_value(unit)
+    if np.ndim(value) or not np.isfinite(value):
+        raise ParameterError(f"intercept must be one finite number, got {intercept}")
+    return float(value)

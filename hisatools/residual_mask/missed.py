@@ -10,10 +10,11 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from hisatools.cube import HISACube
 from hisatools.errors import InputError, ParameterError, ParameterUnitsError
+from hisatools.io.same_axes import SAME_PLACE, sky_offset_pix, velocity_offset_chan
 from hisatools.parameters import _Parameters, _quantity, check_number
-from hisatools.residual_mask.gas import channel_shares, checked_range
+from hisatools.residual_mask.gas import channel_shares, checked_range, warn_if_beyond
 from hisatools.residual_mask.lower_side import MIN_VALUES
-from hisatools.residual_mask.masker import ResidualMasker, ResidualMaskParameters
+from hisatools.residual_mask.masker import ResidualMasker, ResidualMaskParameters, checked_mask
 from hisatools.results import HISAResult, MaskBit, flagged
 from hisatools.search.base import row_blocks, run_blocks
 
@@ -34,7 +35,7 @@ class ResidualCubeMask:
     mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
         True where the residual exceeds the noise; False where it is blank.
     residual : `~astropy.units.Quantity`, same shape
-        What was judged, absorption positive; NaN where blank or left out.
+        What was judged, an excess positive; NaN where blank or left out.
     mode, sigma : `~astropy.units.Quantity`, shape (n_v,)
         Of the residuals of a channel; NaN where a channel has too few pixels or no scatter.
     converged : `~numpy.ndarray` of bool, shape (n_v,)
@@ -134,13 +135,15 @@ def mask_residuals(
         residual = residual - _like(model, residual)
     residual = -residual if absorption else residual
     parameters = ResidualMaskParameters(start_fraction=1.0) if parameters is None else parameters
-    if residual.ndim != 3:
-        return ResidualMasker(parameters).run(residual, mask=mask, wcs=wcs, workers=workers)
-    left_out = np.zeros(residual.shape, bool) if mask is None else np.asarray(mask, bool)
-    if left_out.shape != residual.shape:
+    if residual.ndim not in (2, 3) or 0 in residual.shape:
         raise InputError(
-            f"mask has the shape {left_out.shape}, the residual {residual.shape}; give one a voxel"
+            f"residual must be a map or a cube, of shape (n_y, n_x) or (n_v, n_y, n_x), got {residual.shape}"
         )
+    if residual.ndim == 2:
+        return ResidualMasker(parameters).run(residual, mask=mask, wcs=wcs, workers=workers)
+    left_out = (
+        np.zeros(residual.shape, bool) if mask is None else checked_mask(mask, residual.shape, "residual")
+    )
     masker = ResidualMasker(parameters)
 
     def work(channel):
@@ -150,7 +153,7 @@ def mask_residuals(
     masks, modes, sigmas, converged = zip(*found, strict=True)
     return ResidualCubeMask(
         mask=np.stack(masks),
-        residual=residual,
+        residual=np.where(left_out | ~np.isfinite(residual.value), np.nan, residual.value) << residual.unit,
         mode=np.array(modes) << residual.unit,
         sigma=np.array(sigmas) << residual.unit,
         converged=np.array(converged),
@@ -216,7 +219,12 @@ def missed_absorption(cube, result, parameters=None, *, masking=None, velocity_r
     ParameterError
         If an argument is not of its kind.
     InputError
-        If cube and result have different shapes.
+        If cube and result have different shapes, or are of other places or velocities.
+
+    Warns
+    -----
+    HISAWarning
+        If part of the range lies outside the band.
     """
     if not isinstance(cube, HISACube) or not isinstance(result, HISAResult):
         raise ParameterError(
@@ -226,6 +234,13 @@ def missed_absorption(cube, result, parameters=None, *, masking=None, velocity_r
         raise InputError(
             f"the cube has the shape {cube.shape}, the result {result.flags.shape}; give the result of "
             "this cube"
+        )
+    off_pix = sky_offset_pix(result.wcs, cube.wcs, cube.shape)
+    off_chan = velocity_offset_chan(result.wcs, cube.wcs, cube.shape[0])
+    if not max(off_pix, off_chan) < SAME_PLACE:
+        raise InputError(
+            f"the result is of another part of the sky or of other velocities than the cube, {off_pix:.3g} "
+            f"pixels and {off_chan:.3g} channels off; give the result of this cube"
         )
     parameters = MissedAbsorptionParameters() if parameters is None else parameters
     residual = _residual_cube(cube, result, parameters, check_number("workers", workers, integer=True))
@@ -287,5 +302,6 @@ def _integral(residual, cube, velocity_range):
         raise InputError(
             f"velocity_range {low:g} to {high:g} km/s lies outside the cube; choose one within it"
         )
+    warn_if_beyond(low, high, shares.sum() * width, width, stacklevel=4)
     total = sum(shares[channel] * residual[channel].astype(float) for channel in chosen)
     return total * width * u.K * u.km / u.s

@@ -120,7 +120,7 @@ class WidthLikelihood:
         ----------
         name : {"width", "ratio", "intercept"}
         share : float
-            Of the probability, above 0 and below 1.
+            Of the probability, above 0 and at most 1.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class WidthLikelihood:
         Raises
         ------
         ParameterError
-            If ``name`` is not known or ``share`` is none.
+            If ``name`` is not known or ``share`` is no share.
         """
         share = check_number("share", share, at_most=1)
         values, density = self.marginal(name)

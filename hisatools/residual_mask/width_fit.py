@@ -9,8 +9,8 @@ from astropy.table import QTable
 
 from hisatools.errors import HISAWarning
 from hisatools.parameters import check_number, check_quantity
-from hisatools.residual_mask.gas import gas_column
-from hisatools.residual_mask.likelihood import width_likelihood
+from hisatools.residual_mask.gas import gas_column, planes_of
+from hisatools.residual_mask.likelihood import checked_centre, checked_widths, width_likelihood
 from hisatools.residual_mask.masker import ResidualMasker
 from hisatools.residual_mask.posterior import WidthLikelihood
 from hisatools.residual_mask.result import ResidualMaskResult
@@ -94,8 +94,10 @@ def fit_velocity_width(
     """
     kms = u.km / u.s
     max_rounds = check_number("max_rounds", max_rounds, integer=True)
-    tolerance = source.channel_width / 2 if tolerance is None else tolerance
+    *_, channel_width = planes_of(source)
+    tolerance = channel_width / 2 * kms if tolerance is None else tolerance
     tolerance = check_quantity("tolerance", tolerance, kms)
+    centre, widths = checked_centre(centre) * kms, checked_widths(widths) * kms
     width = widths[-1] if start_width is None else check_quantity("start_width", start_width, kms)
     masker, rows, converged = ResidualMasker(parameters), [], False
     pixels_per_beam = masker.parameters.pixels_per_beam

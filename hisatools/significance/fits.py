@@ -42,7 +42,8 @@ class PeakFit:
     voxel : tuple of int
         (v, y, x) of the voxel that was asked for.
     place : tuple of float
-        (v, y, x) of the maximum, at most half a voxel from it along each axis.
+        (v, y, x) of the maximum, at most half a voxel from ``voxel`` along each axis, or one and a half
+        where the residual was given.
     lon, lat, velocity : `~astropy.units.Quantity`
         Of ``place``; deg and km/s.
     ts, signal_to_noise, p_local : float
@@ -144,7 +145,7 @@ def fit_places(scan, voxels, residual=None):
     ----------
     scan : `ScanResult`
     voxels : array_like of int, shape (n, 3)
-        (v, y, x) of each, within the scan.
+        (v, y, x) of each, from 0.
     residual : `Residual`, optional
         What was scanned.
 
@@ -152,8 +153,15 @@ def fit_places(scan, voxels, residual=None):
     -------
     `~astropy.table.QTable`
         One row a voxel, in the same order; NaN where nothing was scanned. Every column has a description.
+
+    Raises
+    ------
+    ParameterError
+        If a voxel does not lie in the scan.
     """
     voxels = np.asarray(voxels, int).reshape(-1, 3)
+    if not _inside(voxels, scan.signal_to_noise):
+        raise ParameterError(f"voxels must be (v, y, x) in {scan.signal_to_noise.shape}, got {voxels}")
     table = QTable(_fit(scan, voxels, residual)[1])
     for name, (_, description) in COLUMNS.items():
         table[name].info.description = description

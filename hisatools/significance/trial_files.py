@@ -167,7 +167,7 @@ def read_fits(path):
                 if hdus[0].header.get("CONTENT") != FORMAT:
                     raise ValueError("another kind of file")
                 settings = json.loads("".join(str(line)[1:-1] for line in hdus[0].header["HISTORY"]))
-                table = QTable.read(hdus["TRIALS"])
+                table = QTable.read(hdus["TRIALS"], mask_invalid=False)
     except (MemoryError, PermissionError):
         raise
     except Exception as error:  # whatever a damaged file makes the reader stumble over

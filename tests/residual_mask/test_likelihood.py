@@ -227,3 +227,41 @@ def test_mask_and_width_find_each_other():
         fit_velocity_width(
             model.cube, model.tracer, centre=CENTRE, widths=widths, parameters=quick, max_rounds=1
         )
+
+
+@pytest.mark.parametrize("offset", [-1e4, 1e8])
+def test_a_large_offset_of_the_tracer_changes_nothing(model, found, offset):
+    moved = width_likelihood(model.cube, model.tracer + offset * u.mag, centre=CENTRE, widths=WIDTHS)
+    assert_allclose(moved.error, found.error, rtol=1e-6)
+    assert_allclose(moved.interval("width"), found.interval("width"), rtol=1e-4)
+    given = width_likelihood(
+        model.cube,
+        model.tracer + offset * u.mag,
+        centre=CENTRE,
+        widths=WIDTHS,
+        intercepts=(offset + 0.1) * u.mag,
+    )
+    plain = width_likelihood(model.cube, model.tracer, centre=CENTRE, widths=WIDTHS, intercepts=0.1 * u.mag)
+    assert_allclose(given.error, plain.error, rtol=1e-6)
+
+
+def test_a_tracer_without_scatter_is_refused(model):
+    exact = gas_column(model.cube, [-9, 9] * KMS).value * u.mag
+    with pytest.raises(InputError, match="without any scatter"):
+        width_likelihood(model.cube, 0 * exact, centre=CENTRE, widths=WIDTHS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"widths": [8, 9, 10]}, ParameterUnitsError, "widths needs a unit"),
+        ({"widths": [0, 9] * KMS}, ParameterError, "above 0"),
+        ({"centre": 0}, ParameterUnitsError, "centre needs a unit"),
+        ({"centre": [0, 1] * KMS}, ParameterError, "one velocity"),
+        ({"source": np.ones((3, 4, 5))}, ParameterError, "source must be"),
+    ],
+)
+def test_mask_and_width_name_bad_arguments(model, changes, error, message):
+    given = {"source": model.cube, "tracer": model.tracer, "centre": CENTRE, "widths": WIDTHS} | changes
+    with pytest.raises(error, match=message):
+        fit_velocity_width(**given)

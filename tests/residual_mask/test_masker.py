@@ -223,7 +223,7 @@ def test_nothing_left_is_refused(model):
         ({"mask": np.ones((3, 3), bool)}, InputError, "mask has the shape"),
         ({"mask": np.ones((140, 130))}, ParameterError, "array of bool"),
         ({"intercept": 0.1}, ParameterUnitsError, "intercept needs the unit"),
-        ({"intercept": np.nan * u.mag}, ParameterError, "intercept must be finite"),
+        ({"intercept": np.nan * u.mag}, ParameterError, "intercept must be one finite number"),
         ({"workers": 0}, ParameterError, "workers"),
     ],
 )
@@ -330,3 +330,48 @@ def test_figures_show_the_round(result, number):
     ax = result.plot_histogram(number)
     assert f"Round {row + 1} of" in ax.get_title()
     assert len(result.plot_convergence().axes) == 4
+
+
+def test_constant_gas_gives_a_ratio_where_the_intercept_is_given():
+    rng = np.random.default_rng(6210)
+    gas, tracer = np.full(500, 4.0), 0.1 + 0.5 * 4.0 + rng.normal(0, 0.01, 500)
+    fit = fit_line(tracer, gas, intercept=0.1)
+    assert abs(fit.ratio - 0.5) < 4 * fit.sigma_ratio < 0.01
+    with pytest.raises(InputError, match="or the intercept"):
+        fit_line(tracer, gas)
+    with pytest.raises(InputError, match="there is no gas"):
+        fit_line(tracer, 0 * gas, intercept=0.1)
+
+
+def test_uncertainties_of_a_line_are_the_scatter_of_many_fits():
+    rng = np.random.default_rng(6211)
+    gas, weights = rng.uniform(5, 9, 60), rng.uniform(0.2, 2, 60)
+    noise = rng.normal(size=(2000, 60)) / np.sqrt(weights)
+    fits_made = [fit_line(0.3 * gas + 1 + row, gas, weights) for row in noise]
+    for name, truth in (("ratio", 0.3), ("intercept", 1.0)):
+        pull = [(getattr(fit, name) - truth) / getattr(fit, f"sigma_{name}") for fit in fits_made]
+        assert abs(np.std(pull) - 1) < 0.08
+
+
+def test_errors_of_0_matter_only_where_they_are_used(model):
+    tracer, error = model.tracer.copy(), np.ones(model.tracer.shape) * model.error
+    error[:3] = 0 * u.mag
+    with pytest.raises(InputError, match="in 390 pixels"):
+        ResidualMasker(QUICK).run(tracer, model.gas, error=error)
+    tracer[:2] = np.nan * u.mag
+    mask = np.zeros(tracer.shape, bool)
+    mask[2] = True
+    found = ResidualMasker(QUICK).run(tracer, model.gas, error=error, mask=mask)
+    assert not found.used[:3].any() and found.used[3:].all()
+
+
+def test_intercept_is_one_number(model):
+    with pytest.raises(ParameterError, match="one finite number"):
+        ResidualMasker(QUICK).run(model.tracer, model.gas, intercept=[1, 2] * u.mag)
+
+
+def test_a_small_map_starts_with_enough_pixels_for_a_histogram():
+    found = simulate_dust(DustModelParameters(shape=(20, 20), extra_share=0), seed=6212)
+    quick = ResidualMaskParameters(growth=0.05, start_fraction=0.001, guard_fwhm=0)
+    result = ResidualMasker(quick).run(found.tracer[:9, :9], found.gas[:9, :9])
+    assert result.history["n_reached"][0] == 10

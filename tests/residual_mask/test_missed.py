@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from hisatools import HISACube, HISAResult
 from hisatools.catalog import build_catalog
-from hisatools.errors import InputError, ParameterError, ParameterUnitsError
+from hisatools.errors import HISAWarning, InputError, ParameterError, ParameterUnitsError
 from hisatools.residual_mask import (
     MissedAbsorptionParameters,
     ResidualMaskParameters,
@@ -57,6 +57,9 @@ def test_integrated_over_velocity_one_map_is_judged(searched):
     assert found.mask.shape == SHAPE[1:]
     assert found.mask[MISSED[1:]].mean() > 0.9
     assert found.tracer.unit == u.K * KMS
+    beyond = u.Quantity([ends[0], ends[0] + 500 * KMS])
+    with pytest.warns(HISAWarning, match="reaches beyond the band"):
+        missed_absorption(cube, result, velocity_range=beyond)
     with pytest.raises(InputError, match="outside the cube"):
         missed_absorption(cube, result, velocity_range=[900, 950] * KMS)
 
@@ -122,7 +125,7 @@ def test_model_and_mask_are_taken_away():
         mask_residuals(residual * u.K, model=slope[:3] * u.K)
     with pytest.raises(ParameterUnitsError, match="residual needs a unit"):
         mask_residuals(residual)
-    with pytest.raises(InputError, match="give one a voxel"):
+    with pytest.raises(InputError, match=r"the residual .*one value a voxel"):
         mask_residuals(residual[None] * u.K, mask=mask)
 
 
@@ -135,3 +138,31 @@ def test_threshold_is_a_parameter():
         for n in (2, 3, 4)
     ]
     assert 150 < counts[0] < 350 and counts[1] < 30 and counts[2] < 4
+
+
+def test_the_result_of_another_cube_is_refused(searched):
+    cube, result = searched
+    wcs = cube.wcs.deepcopy()
+    wcs.wcs.crval[0] += 1
+    with pytest.raises(InputError, match="another part of the sky"):
+        missed_absorption(HISACube(cube.data, wcs), result)
+
+
+def test_what_is_left_out_of_a_cube_is_blank():
+    residual = np.random.default_rng(6213).normal(size=(2, 30, 30))
+    residual[0, 3, 3], mask = np.inf, np.zeros(residual.shape, bool)
+    mask[:, :5, :5] = True
+    found = mask_residuals(residual * u.mK, mask=mask)
+    assert np.isnan(found.residual[mask]).all() and np.isnan(found.delta_t[mask]).all()
+    assert np.isfinite(found.residual[~mask]).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (0, 4, 4), (1, 2, 3, 4)])
+def test_what_is_no_map_or_cube_is_named(shape):
+    with pytest.raises(InputError, match="residual must be a map or a cube"):
+        mask_residuals(np.zeros(shape) * u.K)
+
+
+def test_mask_of_a_cube_must_be_bool():
+    with pytest.raises(ParameterError, match="array of bool"):
+        mask_residuals(np.zeros((2, 9, 9)) * u.K, mask=np.full((2, 9, 9), np.nan))

@@ -152,3 +152,34 @@ def test_inputs_are_never_overwritten(folder, capsys):
 
 def test_units_of_a_header_can_be_given(folder):
     assert read_map(folder / "bare.fits", unit="mag").values.unit == u.mag
+
+
+def test_no_likelihood_of_an_older_run_stays(folder, tmp_path, monkeypatch):
+    # Figures take longer than all else.
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: path.touch())
+    arguments = ["--tracer", "dust.fits", "--cube", "cube.fits", "--velocity-range", "-6", "6"]
+    assert run(folder, tmp_path / "out", *arguments, "--likelihood", "6", "20", "1") == 0
+    kept = tmp_path / "out" / "likelihood"
+    (kept / "notes.txt").write_text("mine")
+    assert (kept / "corner.png").exists()
+    assert run(folder, tmp_path / "out", *arguments, "--overwrite") == 0
+    assert [path.name for path in kept.iterdir()] == ["notes.txt"]
+    (kept / "notes.txt").unlink()
+    assert run(folder, tmp_path / "out", *arguments, "--overwrite") == 0
+    assert not kept.exists()
+
+
+def test_another_cube_than_the_result_is_refused(model):
+    from types import SimpleNamespace
+
+    from hisatools._residual_verb import _check_cube
+
+    wcs = model.cube.wcs.deepcopy()
+    wcs.wcs.crval[2] += 5000
+    arguments = SimpleNamespace(cube="cube.fits")
+    flags = np.zeros(model.cube.shape, np.uint8)
+    _check_cube(arguments, model.cube, SimpleNamespace(flags=flags, wcs=model.cube.wcs))
+    with pytest.raises(InputError, match="other velocities"):
+        _check_cube(arguments, model.cube, SimpleNamespace(flags=flags, wcs=wcs))
+    with pytest.raises(InputError, match="has the shape"):
+        _check_cube(arguments, model.cube, SimpleNamespace(flags=flags[1:], wcs=model.cube.wcs))

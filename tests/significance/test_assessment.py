@@ -299,7 +299,7 @@ def test_cost_is_told_before_the_trials(residual):
 
 def test_map_smaller_than_every_template_is_refused(residual):
     scan = SignificanceScan(ScanParameters(widths=30 * u.arcmin, linewidths=3 * u.km / u.s))
-    with pytest.raises(InputError, match="smaller widths"):
+    with pytest.warns(HISAWarning, match="narrower"), pytest.raises(InputError, match="smaller widths"):
         measure_significance(residual, scan=scan, n_trials=0)
 
 

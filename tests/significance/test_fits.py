@@ -352,3 +352,10 @@ def test_no_peak_gives_an_empty_table(noise_residual):
 def test_impossible_numbers_are_refused(still, settings):
     with pytest.raises(ParameterError):
         find_peaks(scan_of(still()), **settings)
+
+
+@pytest.mark.parametrize("voxel", [(-1, 20, 18), (24, 20, 18)])
+def test_places_outside_the_scan_are_refused(still, voxel):
+    scan = scan_of(still((CENTRE, 2, 4, 10)))
+    with pytest.raises(ParameterError, match="voxels must be"):
+        fit_places(scan, [CENTRE, voxel])

@@ -222,3 +222,22 @@ def test_extractor_is_made_anew_of_the_provenance():
     result.meta.clear()
     with pytest.raises(InputError, match="extract once more"):
         _extractor_of(result)
+
+
+def test_mask_of_another_field_and_empty_mask_are_refused(field, tmp_path, capsys):
+    inside, header = fits.getdata(field / "half.fits", header=True)
+    header["CRVAL1"] += 1
+    fits.writeto(tmp_path / "other.fits", inside, header)
+    fits.writeto(tmp_path / "nothing.fits", 0 * inside)
+    for name, text in (("other.fits", "another part of the sky"), ("nothing.fits", "0 or blank everywhere")):
+        assert run(field, tmp_path / "out", "--trials", "0", "--within", tmp_path / name) == 1
+        assert text in capsys.readouterr().err
+
+
+def test_axes_of_length_1_of_a_mask_say_nothing(field, tmp_path):
+    inside = np.zeros((1, *SHAPE), np.uint8)
+    inside[0, 5:9] = 1
+    fits.writeto(tmp_path / "four.fits", inside)
+    assert run(field, tmp_path / "out", "--trials", "0", "--within", tmp_path / "four.fits") == 0
+    ts = Significance.read(tmp_path / "out").ts
+    assert np.isfinite(ts[5:9]).any() and np.isnan(ts[:5]).all() and np.isnan(ts[9:]).all()
