@@ -8,35 +8,29 @@ import argparse
 
 import astropy.units as u
 import numpy as np
-from astropy.stats import gaussian_fwhm_to_sigma
 from radio_beam import Beam
-from scipy.ndimage import convolve1d, gaussian_filter1d
 from scipy.stats import kstest
 
 from hisatools import HISACube
 from hisatools.noise import NoiseCorrelation
 from hisatools.search.base import run_blocks
 from hisatools.significance import Residual, SignificanceScan
+from hisatools.significance.backgrounds import draw_noise
 from hisatools.simulate import ModelParameters, model_wcs
 
 SIGMA_KELVIN = 6.0
-MARGIN = 8
 
 
 def noise_cube(shape, seed):
-    """Noise of the models' beam and line profile; nothing wraps around, no cube is scaled to its rms."""
+    """Noise of the models' beam and line profile, and how it is correlated."""
     parameters = ModelParameters(shape=shape)
-    beam_pix = float((parameters.beam_fwhm / parameters.pixel_scale).to_value(""))
-    line_chan = float((parameters.noise_linewidth / parameters.channel_width).to_value(""))
-    noise = np.random.default_rng(seed).standard_normal([n + 2 * MARGIN for n in shape])
-    for axis, fwhm in enumerate((line_chan, beam_pix, beam_pix)):
-        kernel = np.zeros(2 * MARGIN + 1)
-        kernel[MARGIN] = 1
-        kernel = gaussian_filter1d(kernel, fwhm * gaussian_fwhm_to_sigma, truncate=6)
-        noise = convolve1d(noise, kernel / np.linalg.norm(kernel), axis=axis)
-    kelvin = np.float32(SIGMA_KELVIN * noise[(slice(MARGIN, -MARGIN),) * 3])
-    cube = HISACube(kelvin * u.K, model_wcs(parameters), beam=Beam(parameters.beam_fwhm))
-    return cube, NoiseCorrelation(beam_pix, line_chan)
+    correlation = NoiseCorrelation(
+        float((parameters.beam_fwhm / parameters.pixel_scale).to_value("")),
+        float((parameters.noise_linewidth / parameters.channel_width).to_value("")),
+    )
+    noise = draw_noise(shape, correlation, np.random.default_rng(seed))
+    cube = HISACube(SIGMA_KELVIN * noise * u.K, model_wcs(parameters), beam=Beam(parameters.beam_fwhm))
+    return cube, correlation
 
 
 def p_values(shape, seeds, *, measured, workers):
