@@ -105,16 +105,15 @@ def _p_of_noise(seed, background, n_background):
     priors = [None if dx is None else gaussian_prior(cube, dx) for dx in PRIORS.values()]
     terms = [0 if prior is None else prior.term(runner.allowed) for prior in priors]
 
-    def maxima(one, factors):
-        found = runner.prepared.largest(one.standardised(), factors)
+    def maxima(one):
+        found, _ = runner.prepared.calibrated(one.standardised(), one.known)
         ts = np.where(runner.allowed, np.square(np.maximum(found, 0)), -np.inf)
         return [max(float(np.max(ts + term)), 0.0) for term in terms]
 
     trials = [
-        maxima(runner.get_one_trial(0, 1_000_000 + 1000 * seed + i).residual, runner.trial_factors)
-        for i in range(n_background)
+        maxima(runner.get_one_trial(0, 1_000_000 + 1000 * seed + i).residual) for i in range(n_background)
     ]
-    data = maxima(residual, runner.factors)
+    data = maxima(residual)
     return [
         float(GlobalChance.of(of_prior).p_value(ts))
         for of_prior, ts in zip(np.transpose(trials), data, strict=True)

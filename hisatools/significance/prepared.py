@@ -17,7 +17,7 @@ TILE_PIX = 256
 MAX_KEPT_TILES = 4
 # The scatter counts as if this many independent values had shown what the model of the noise says.
 MODEL_VALUES = 100
-MAX_SAMPLE = 400_000
+MAX_SAMPLE = 100_000
 SEED = 20_050_202
 
 
@@ -121,6 +121,38 @@ class PreparedScan:
         run_blocks(scan, self.tiles, workers=workers)
         return self._where_usable(found)
 
+    def calibrated(self, standardised, known=None):
+        """As `largest`, with each template divided by its own `scatter`.
+
+        Parameters
+        ----------
+        standardised : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+        known : `~numpy.ndarray` of bool, same shape, optional
+            As for `scatter`.
+
+        Returns
+        -------
+        signal_to_noise : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+        factors : `~numpy.ndarray`, shape (n,)
+        """
+        if len(self.tiles) > 1:
+            factors = self.scatter(standardised, known)
+            return self.largest(standardised, factors), factors
+        ((found, factors),) = run_blocks(lambda data: self._calibrated(data, known), [standardised])
+        return self._where_usable(found), factors
+
+    def _calibrated(self, standardised, known):
+        """Of a cube of one tile: each template is filtered once."""
+        use = self.usable if known is None else self.usable & ~known
+        bank, _, _ = self.bank(self.tiles[0])
+        chosen, n_voxels = _thinned(use), np.count_nonzero(use)
+        found, factors = np.full(self.shape, np.nan, np.float32), np.ones(bank.n_templates)
+        for number, values in bank.signal_to_noise(standardised):
+            factors[number] = self._scatter(values.reshape(-1)[chosen], number, n_voxels)
+            values *= np.float32(1 / factors[number])
+            np.fmax(found, values, out=found)
+        return found, factors
+
     def best(self, standardised, factors=None, *, workers=1, progress=False):
         """The best template at each voxel.
 
@@ -184,8 +216,7 @@ class PreparedScan:
 
         def sample(tile):
             bank, outer, inner = self.bank(tile)
-            inside = np.flatnonzero(use[:, *tile])
-            chosen = inside[:: max(inside.size // MAX_SAMPLE, 1)]
+            chosen = _thinned(use[:, *tile])
             return [z[inner].reshape(-1)[chosen] for _, z in bank.signal_to_noise(standardised[outer])]
 
         samples = run_blocks(sample, tiles, workers=workers)
@@ -211,6 +242,12 @@ class PreparedScan:
             for part in (sky.weights, line.weights[middle].astype(float))
         )
         return max(2 * area, 1.0) * max(np.sqrt(2) * length, 1.0)
+
+
+def _thinned(use):
+    """Places of some of what is True."""
+    inside = np.flatnonzero(use)
+    return inside[:: max(inside.size // MAX_SAMPLE, 1)]
 
 
 def _parts(n):

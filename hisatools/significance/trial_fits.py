@@ -30,15 +30,13 @@ COLUMNS = {
 WHOLE = ("seed", "n", "v", "y", "x")
 
 
-def fit_hottest(runner, residual, factors, trial=None):
+def fit_hottest(runner, residual, trial=None):
     """Fit the hottest place of a residual.
 
     Parameters
     ----------
     runner : `TrialRunner`
     residual : `Residual`
-    factors : sequence of float
-        What each template's signal to noise is divided by.
     trial : `Trial`, optional
         Whose residual it is.
 
@@ -48,7 +46,12 @@ def fit_hottest(runner, residual, factors, trial=None):
         A number for each of `COLUMNS`, in its unit.
     """
     standardised = residual.standardised()
-    found = runner.prepared.largest(standardised, factors)
+    if runner.scanner.parameters.calibrate:
+        # As the data are: what their own scatter takes from them, it takes from a trial.
+        found, factors = runner.prepared.calibrated(standardised, residual.known)
+    else:
+        factors = np.ones(len(runner.scanner.parameters.templates))
+        found = runner.prepared.largest(standardised)
     ts_prior, max_ts, voxel = _hottest(found, runner.allowed, runner.term)
     window = Window(runner.prepared, voxel, NEIGHBOURS)
     scan = window.scan(residual, standardised, factors)
@@ -129,8 +132,9 @@ def fit_table(rows):
 
 def fit_features(runner, trial):
     """Fit the local maxima of TS about the features of a trial; see `TrialRunner.fit_features`."""
-    residual, factors = trial.residual, runner.trial_factors
+    residual = trial.residual
     standardised = residual.standardised()
+    factors = runner.scanner.factors(residual, runner.prepared)
     beam, channel = _resolution(residual)
     parts = [_feature_fit(runner, residual, standardised, factors, one) for one in trial.features]
     table = vstack(parts, metadata_conflicts="silent") if parts else QTable()

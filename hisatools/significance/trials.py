@@ -291,7 +291,7 @@ class TrialRunner:
         -------
         `~astropy.table.Row`
         """
-        return fit_table([fit_hottest(self, self.residual, self.factors)])[0]
+        return fit_table([fit_hottest(self, self.residual)])[0]
 
     def fit_features(self, trial):
         """Fits at the local maxima of TS about the features of a trial, hottest or not.
@@ -327,7 +327,6 @@ class TrialRunner:
         return self.scanner.run(
             residual,
             prepared=self.prepared,
-            factors=self.factors if trial is None else self.trial_factors,
             within=self.within,
             workers=workers,
             progress=progress,
@@ -382,7 +381,7 @@ class TrialRunner:
         )
 
     def _fit_values(self, trial):
-        return fit_hottest(self, trial.residual, self.trial_factors, trial)
+        return fit_hottest(self, trial.residual, trial)
 
     def _fit_seed(self, n, seed):
         return self._fit_values(self.get_one_trial(n, seed))
@@ -391,7 +390,7 @@ class TrialRunner:
 
     def _prepare(self):
         """Compute what all trials share, before threads would do it side by side."""
-        names = ["prepared", "allowed", "_usable", "_no_features", "term", "factors", "trial_factors"]
+        names = ["prepared", "allowed", "_usable", "_no_features", "term"]
         if self.signal is not None:
             names += ["_signal_scan", "_signal_factor"]
             names += ["_injectable"] if self.signal.positions is None else []
@@ -420,17 +419,6 @@ class TrialRunner:
     def term(self):
         """What the prior adds to TS; None without one."""
         return None if self.prior is None else self.prior.term(self.allowed)
-
-    @cached_property
-    def factors(self):
-        """What each template's signal to noise is divided by in the data."""
-        return self.scanner.factors(self.residual, self.prepared)
-
-    @property
-    def trial_factors(self):
-        """The same in trials: 1 in noise, which holds no structure; else that of the data."""
-        ones = np.ones(len(self.scanner.parameters.templates))
-        return ones if self.parameters.background == "noise" else self.factors
 
     @cached_property
     def _signal_scan(self):

@@ -427,3 +427,19 @@ def test_a_prior_of_another_field_is_refused_and_several_are_multiplied(noise_re
     moved.wcs.crval[0] += 1
     with pytest.raises(InputError, match="another part of the sky"):
         scan.ts_with(SpatialPrior(half, moved))
+
+
+def test_calibrated_in_one_go_is_calibrated_in_two(noise_residual, monkeypatch):
+    residual = noise_residual((10, 40, 40), 19)
+    known = np.zeros(residual.shape, bool)
+    known[:, :10] = True
+    standardised = residual.standardised()
+    prepared = SignificanceScan(FEW).prepare(residual)
+    found, factors = prepared.calibrated(standardised, known)
+    assert_allclose(factors, prepared.scatter(standardised, known), rtol=1e-6)
+    assert_allclose(found, prepared.largest(standardised, factors), rtol=1e-5)
+    monkeypatch.setattr(prepared_module, "TILE_PIX", 20)
+    tiled = SignificanceScan(FEW).prepare(residual)
+    again, others = tiled.calibrated(standardised, known)
+    assert_allclose(others, factors, rtol=1e-3)
+    assert_allclose(again, found, atol=5e-3)

@@ -133,7 +133,7 @@ class TestTrials:
     def test_a_trial_can_be_scanned_anywhere(self, runner):
         trial = runner.get_one_trial(1, 6303)
         scan = runner.scan(trial)
-        elsewhere = BANK.run(trial.residual, factors=runner.trial_factors)
+        elsewhere = BANK.run(trial.residual)
         assert_array_equal(scan.signal_to_noise, elsewhere.signal_to_noise)
         fit, hottest = runner.fit(trial), scan.hottest()
         assert tuple(fit[name] for name in "vyx") == hottest.voxel
