@@ -10,7 +10,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.catalog import VoxelErrors, build_catalog
-from hisatools.errors import HISAWarning, ParameterError
+from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.features import feature_significance, label_features, label_voxels
 from hisatools.filling import FilledCube, VoxelValues
 from hisatools.parameters import (
@@ -41,6 +41,10 @@ class HISAExtractor:
     parameters : `~hisatools.ExtractionParameters`, optional
     n_passes : int
         How often the search is done; from the second on in T_U of the pass before.
+    min_reliability : float, optional
+        Features less likely to be real than this, 0 to 1, are dropped. It is measured by the same search on
+        the mirrored cube, which doubles the time; see `hisatools.significance.ReliabilityModel`. Without it
+        none is dropped.
 
     Examples
     --------
@@ -52,7 +56,16 @@ class HISAExtractor:
     True
     """
 
-    def __init__(self, *, spectral=None, spatial=None, unabsorbed=None, parameters=None, n_passes=3):
+    def __init__(
+        self,
+        *,
+        spectral=None,
+        spatial=None,
+        unabsorbed=None,
+        parameters=None,
+        n_passes=3,
+        min_reliability=None,
+    ):
         if isinstance(n_passes, bool) or not isinstance(n_passes, Integral) or not 1 <= n_passes <= 255:
             raise ParameterError(f"n_passes must be a whole number from 1 to 255, got {n_passes!r}")
         self.spectral = SpectralSearcher() if spectral is None else spectral
@@ -60,9 +73,14 @@ class HISAExtractor:
         self.unabsorbed = UnabsorbedEstimator() if unabsorbed is None else unabsorbed
         self.parameters = ExtractionParameters() if parameters is None else parameters
         self.n_passes = int(n_passes)
+        self.min_reliability = (
+            None
+            if min_reliability is None
+            else check_number("min_reliability", min_reliability, inclusive=True, at_most=1)
+        )
 
     @classmethod
-    def preset(cls, name, *, clean=None, convolution=None, n_passes=3):
+    def preset(cls, name, *, clean=None, convolution=None, n_passes=3, min_reliability=None):
         """An extractor with a survey's parameters, and backends chosen by name or the fastest ones."""
         return cls(
             spectral=SpectralSearcher(SpectralParameters.preset(name), clean=clean),
@@ -70,6 +88,7 @@ class HISAExtractor:
             unabsorbed=UnabsorbedEstimator("shell", ShellParameters.preset(name)),
             parameters=ExtractionParameters.preset(name),
             n_passes=n_passes,
+            min_reliability=min_reliability,
         )
 
     def settings(self):
@@ -80,9 +99,11 @@ class HISAExtractor:
             self.unabsorbed.strategy: self.unabsorbed.parameters,
             "extraction": self.parameters,
         }
+        limit = {} if self.min_reliability is None else {"min_reliability": self.min_reliability}
         return {
             "parameters": {name: values.to_dict() for name, values in parameters.items()}
-            | {"n_passes": self.n_passes},
+            | {"n_passes": self.n_passes}
+            | limit,
             "strategies": {"unabsorbed": self.unabsorbed.strategy},
             "backends": {
                 "clean": self.spectral.clean_name,
@@ -110,9 +131,23 @@ class HISAExtractor:
         Raises
         ------
         InputError
-            If a CLEAN kernel does not fit the cube.
+            If a CLEAN kernel does not fit the cube, or ``min_reliability`` is asked of one sight line.
         """
         check_number("workers", workers, integer=True)
+        if self.min_reliability is not None and cube.is_spectrum:
+            raise InputError(
+                f"{cube.meta.get('path', 'the cube')}: min_reliability needs a map, and this is one sight "
+                "line; leave it out"
+            )
+        result = self._extract(cube, workers, progress)
+        if self.min_reliability is None:
+            return result
+        from hisatools.significance.reliability import keep_reliable
+
+        return keep_reliable(cube, result, self, workers=workers, progress=progress)
+
+    def _extract(self, cube, workers, progress):
+        """All passes, and everything that they find."""
         # Without its blank margins, so that they change nothing, not even a grid of noise boxes.
         box = cube.filled_box()
         filled = cube.cutout(box)

@@ -15,9 +15,7 @@ from hisatools.simulate import ModelParameters, simulate_cube
 
 @pytest.fixture(scope="module")
 def model():
-    parameters = ModelParameters(
-        shape=(40, 96, 96), n_pucks=30, n_components=80, median_brightness=110 * u.K
-    )
+    parameters = ModelParameters(shape=(40, 96, 96), n_pucks=30, n_components=80, median_brightness=110 * u.K)
     return simulate_cube(parameters, seed=203)
 
 
