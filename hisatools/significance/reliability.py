@@ -21,8 +21,6 @@ from functools import cached_property
 
 import astropy.units as u
 import numpy as np
-from scipy.spatial.distance import cdist
-from scipy.special import log_ndtr, logsumexp
 
 from hisatools.errors import HISAWarning, InputError
 from hisatools.parameters import _number, _Parameters, _quantity, check_number
@@ -35,15 +33,18 @@ from hisatools.significance.mirror import (
     filling,
     mirrored,
 )
+from hisatools.significance.reliability_density import (
+    LEAST_SCATTER,
+    log_density,
+    log_share_above,
+    whitening,
+)
 from hisatools.significance.reliability_points import VoxelNoise, feature_points
 from hisatools.significance.reliability_steps import rising_steps
 from hisatools.significance.selection import select_features
 
 __all__ = ["ReliabilityModel", "ReliabilityParameters"]
 
-# In dex: the least scatter of the false features, should they be few or all alike.
-LEAST_SCATTER = 0.01
-PAIRS_PER_BLOCK = 2_000_000
 METHOD = "mirrored search"
 DESCRIPTION = (
     "Likelihood that the feature is real: (P - N) / P by the same search on the mirrored cube (data-driven)"
@@ -57,7 +58,7 @@ class ReliabilityParameters(_Parameters):
     Parameters
     ----------
     kernel_scale : float
-        Size of the kernel along each axis, in units of the scatter of the false features; 0.4 as in SoFiA.
+        Size of the kernel along each axis, in units of the scatter of the false features.
     background_fwhm : Quantity, angle
     background_linewidth : Quantity, velocity
     fill_significance : float
@@ -68,7 +69,7 @@ class ReliabilityParameters(_Parameters):
 
     _section = "reliability"
 
-    kernel_scale: float = _number(0.4)
+    kernel_scale: float = _number(1.0)
     background_fwhm: u.Quantity = _quantity(BACKGROUND_FWHM)
     background_linewidth: u.Quantity = _quantity(BACKGROUND_LINEWIDTH, inclusive=True)
     fill_significance: float = _number(FILL_SIGNIFICANCE, inclusive=True)
@@ -219,7 +220,7 @@ class ReliabilityModel:
             -ln of the share of the false features, each in the shape of the kernel, that is stronger in peak,
             sum and mean; NaN where the noise is not known.
         """
-        return -_log_share_above(self._points(what), self._false, self._kernel)
+        return -log_share_above(self._points(what), self._false, self._kernel)
 
     def density_ratio(self, what=None, *, kernel_scale=0.4):
         """Reliability as in SoFiA: (P - N) / P with P and N the kernel densities at the feature, at least 0.
@@ -238,10 +239,10 @@ class ReliabilityModel:
         `~numpy.ndarray`, shape (n,)
             0 to 1; NaN where the noise is not known.
         """
-        shape = _whitening(self._false, check_number("kernel_scale", kernel_scale))
+        shape = whitening(self._false, check_number("kernel_scale", kernel_scale))
         at, real, false = (points @ shape for points in (self._points(what), self._real, self._false))
         with np.errstate(invalid="ignore", over="ignore"):
-            return np.clip(1 - np.exp(_log_density(at, false) - _log_density(at, real)), 0, 1)
+            return np.clip(1 - np.exp(log_density(at, false) - log_density(at, real)), 0, 1)
 
     def assess(self, result):
         """Add the column ``reliability`` to the catalogue of a result of the same cube.
@@ -319,7 +320,7 @@ class ReliabilityModel:
 
         A false feature is compared with the others: it would always seem less rare for being there itself.
         """
-        of_false = -_log_share_above(self._false, self._false, self._kernel, leave_out_itself=True)
+        of_false = -log_share_above(self._false, self._false, self._kernel, leave_out_itself=True)
         return rising_steps(self.rarity(self._real), of_false)
 
 
@@ -400,45 +401,3 @@ def _warn_of_few(n_false, min_false):
     else:
         text = f"only {n_false} features in the mirrored cube: the reliability is uncertain; {cure}"
     warnings.warn(text, HISAWarning, stacklevel=3)
-
-
-def _whitening(points, scale):
-    """Matrix to axes in which the kernel is round and of size 1; shape (3, 3)."""
-    covariance = np.cov(points.T) if len(points) > 1 else np.zeros((3, 3))
-    variance, axes = np.linalg.eigh(covariance)
-    return axes / (scale * np.sqrt(np.maximum(variance, LEAST_SCATTER**2)))
-
-
-def _log_density(at, points):
-    """Log of the sum of round kernels of size 1 about ``points``; (n, 3) and (m, 3): shape (n,)."""
-    return _log_sum(lambda rows: -0.5 * cdist(rows, points, "sqeuclidean"), at, len(points))
-
-
-def _log_share_above(at, points, kernel, *, leave_out_itself=False):
-    """Log of the share of ``points``, spread by Gaussians, that is above in all columns: shape (n,).
-
-    With ``leave_out_itself`` ``at`` are the points, and each is compared with the others.
-    """
-
-    def exponents(rows):
-        return sum(
-            log_ndtr((points[:, axis] - rows[:, axis, None]) / kernel[axis]) for axis in range(len(kernel))
-        )
-
-    n_points = len(points) - leave_out_itself
-    if n_points < 1:
-        return np.full(len(at), -np.inf)
-    return _log_sum(exponents, at, len(points), leave_out_itself) - np.log(n_points)
-
-
-def _log_sum(exponents, at, n_points, leave_out_itself=False):
-    """Log of sums of exponentials, for so many places at a time that their pairs fit into memory."""
-    total = np.full(len(at), -np.inf)
-    n_rows = max(PAIRS_PER_BLOCK // max(n_points, 1), 1)
-    for start in range(0, len(at) if n_points else 0, n_rows):
-        of_rows = exponents(at[start : start + n_rows])
-        if leave_out_itself:
-            own = np.arange(len(of_rows))
-            of_rows[own, own + start] = -np.inf
-        total[start : start + n_rows] = logsumexp(of_rows, axis=1)
-    return total

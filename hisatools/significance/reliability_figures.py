@@ -31,14 +31,16 @@ def plot_reliability(model, ax=None):
     ax.scatter(
         false[:, SUM],
         false[:, PEAK],
-        s=14,
+        s=9,
         marker="x",
-        linewidth=0.8,
+        linewidth=0.6,
         color=FALSE_COLOR,
+        # Above the features of the cube, which are many where neither is reliable.
+        zorder=3,
         label=f"mirrored cube ({len(false)})",
     )
     reliability = model.reliability()
-    # The most reliable on top, and those of unknown reliability, which are not drawn, nowhere.
+    # The most reliable on top; those of unknown reliability have no place to be drawn at.
     order = np.argsort(reliability)
     drawn = ax.scatter(
         model.real[order, SUM],
@@ -46,10 +48,10 @@ def plot_reliability(model, ax=None):
         c=reliability[order],
         vmin=0,
         vmax=1,
-        s=18,
+        s=16,
         cmap=REAL_MAP,
-        edgecolor="k",
-        linewidth=0.3,
+        edgecolor="w",
+        linewidth=0.2,
         label=f"cube ({len(reliability)})",
     )
     ax.set(xlabel=AXES[SUM], ylabel=AXES[PEAK])
@@ -90,6 +92,6 @@ def plot_diagram(diagram, ax=None):
             textcoords="offset points",
         )
     ax.set(xlabel="reliability, mean of the bin", ylabel="true fraction, mean of the bin")
-    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.05))
+    ax.set(xlim=(-0.03, 1.09), ylim=(-0.03, 1.05))
     ax.legend(loc="upper left")
     return ax

@@ -161,7 +161,7 @@ class TestDensity:
         whole = model_of(noise_like(300, 0), noise_like(200, 1))
         parts = model_of(noise_like(300, 0), noise_like(200, 1))
         values = whole.reliability()
-        monkeypatch.setattr("hisatools.significance.reliability.PAIRS_PER_BLOCK", 1000)
+        monkeypatch.setattr("hisatools.significance.reliability_density.PAIRS_PER_BLOCK", 1000)
         assert_array_equal(parts.reliability(), values)
 
 
