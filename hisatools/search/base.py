@@ -102,9 +102,14 @@ def run_blocks(function, blocks, *, workers=1, progress=False, description=""):
     list
     """
     # Each block has a thread of its own: those that BLAS would add wait in a loop, on the same processors.
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
         results = pool.map(function, blocks)
         return list(tqdm(results, total=len(blocks), desc=description, disable=not progress))
+
+
+def one_blas_thread():
+    """Context in which BLAS takes no threads of its own."""
+    return _blas().limit(limits=1, user_api="blas")
 
 
 @cache

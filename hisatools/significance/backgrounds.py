@@ -14,13 +14,15 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.linalg import convolution_matrix
 
 from hisatools.noise.correlation import correlation_at
+from hisatools.search.base import one_blas_thread
 
 # A kernel that is cut off where it is below this share of its peak gives the correlation to 1e-5.
 KERNEL_LIMIT = 1e-5
 ROWS_PER_BLOCK = 32
+VALUES_AT_A_TIME = 128
 
 
 @cache
@@ -68,28 +70,43 @@ def draw_noise(shape, correlation, rng):
     """
     fwhm = (correlation.line_chan, correlation.beam_pix, correlation.beam_pix)
     # Along an axis of length 1 no correlation is to be seen.
-    kernels = [noise_kernel(one if n > 1 else 0.0) for one, n in zip(fwhm, shape, strict=True)]
-    n_v, n_y, n_x = (n + len(kernel) - 1 for n, kernel in zip(shape, kernels, strict=True))
+    bands = [_band(one if n > 1 else 0.0, n) for one, n in zip(fwhm, shape, strict=True)]
+    n_v, n_y, n_x = (n + _excess(band) for n, band in zip(shape, bands, strict=True))
     noise = np.empty((n_v, *shape[1:]), np.float32)
-    for channel in noise:
-        white = rng.standard_normal((n_y, n_x), dtype=np.float32)
-        channel[:] = _inner(_inner(white, kernels[2], 1), kernels[1], 0)
-    if len(kernels[0]) > 1:
-        # In place, some rows at a time: a cube may fill half of the memory.
-        for first in range(0, shape[1], ROWS_PER_BLOCK):
-            rows = slice(first, first + ROWS_PER_BLOCK)
-            noise[: shape[0], rows] = _inner(noise[:, rows], kernels[0], 0)
+    # The number of threads of BLAS must not change a bit.
+    with one_blas_thread():
+        for channel in noise:
+            white = rng.standard_normal((n_y, n_x), dtype=np.float32)
+            channel[:] = _inner(_inner(white.T, bands[2]).T, bands[1])
+        if n_v > shape[0]:
+            # In place, some rows at a time: a cube may fill half of the memory.
+            for first in range(0, shape[1], ROWS_PER_BLOCK):
+                rows = noise[:, first : first + ROWS_PER_BLOCK]
+                rows[: shape[0]] = _inner(rows.reshape(n_v, -1), bands[0]).reshape(-1, *rows.shape[1:])
     return noise[: shape[0]]
 
 
-def _inner(values, kernel, axis):
-    """Values convolved with a symmetric kernel, where all of it lies on them."""
-    reach = len(kernel) // 2
-    if not reach:
-        return values
-    inside = [slice(None)] * values.ndim
-    inside[axis] = slice(reach, -reach)
-    return correlate1d(values, kernel, axis=axis)[tuple(inside)]
+def _band(fwhm, n):
+    """Matrix that convolves with a `noise_kernel`, for at most ``n`` values of the result."""
+    return convolution_matrix(noise_kernel(fwhm), min(n, VALUES_AT_A_TIME)).T.astype(np.float32)
+
+
+def _excess(band):
+    """How many values are lost to a kernel's reach."""
+    return band.shape[1] - band.shape[0]
+
+
+def _inner(values, band):
+    """Values convolved along their first axis, where all of the kernel lies on them.
+
+    In parts, and as products with a matrix: for kernels of a few pixels no other way is as fast.
+    """
+    found = np.empty((len(values) - _excess(band), values.shape[1]), np.float32)
+    for first in range(0, len(found), len(band)):
+        part = found[first : first + len(band)]
+        reach = len(part) + _excess(band)
+        np.matmul(band[: len(part), :reach], values[first : first + reach], out=part)
+    return found
 
 
 def resample(standardised, block, n_copies, rng, *, flip):

@@ -6,6 +6,8 @@ from hisatools.noise.correlation import correlation_at
 from hisatools.significance.filters import PlaneConvolver, line_filter, point_filter, sky_filter
 
 CHANNELS_PER_BLOCK = 64
+CHANNELS_AT_A_TIME = 8
+SIGHT_LINES_AT_A_TIME = 1024
 # Windows whose variance is worked out at a time.
 WINDOWS_PER_BLOCK = 256
 # Of the transforms: a filter that lies on blanks alone must not see a rest of them.
@@ -45,7 +47,7 @@ class TileBank:
         self.pattern[in_cube] = pattern
         self.convolver = PlaneConvolver(self.shape[1:], [one.weights for one in sky])
         self.norms = [self._norm(one, patterns, inner) for one in sky]
-        self.uneven = [np.flatnonzero((scale != scale[0]).any(axis=0)) for scale, _ in self.norms]
+        self.uneven = [(scale != scale[0]).any(axis=0).reshape(-1) for scale, _ in self.norms]
 
     def _norm(self, sky, patterns, inner):
         """For each pattern, 1 / rms of the filtered noise and of the amplitude; 0 where little is covered."""
@@ -64,8 +66,8 @@ class TileBank:
         """Number of templates: each line for each width, the lines running faster."""
         return len(self.sky) * len(self.lines)
 
-    def signal_to_noise(self, standardised):
-        """Signal to noise of each template at each voxel.
+    def planes(self, standardised):
+        """What the filters on the sky make of each channel.
 
         Parameters
         ----------
@@ -75,32 +77,78 @@ class TileBank:
         Yields
         ------
         number : int
-            Of the template.
-        signal_to_noise : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
-            Positive for absorption; NaN where too little of the template lies on usable voxels.
+            Of the width.
+        planes : `~numpy.ndarray` of float32, shape (n_v, n_y n_x)
+            Of rms 1; 0 where too little of the filter lies on usable pixels.
         """
-        n_v = self.shape[0]
         transformed = self.convolver.transform(np.where(self.usable, standardised, np.float32(0)))
         for i, (scale, _) in enumerate(self.norms):
-            filtered = self.convolver.filtered(transformed, i)
-            filtered = (filtered * scale[self.pattern]).reshape(n_v, -1)
-            for k, line in enumerate(self.lines):
-                both = line.weights @ filtered
-                even = np.isfinite(line.sigma)[:, None] & (scale[0] > 0).ravel()
-                rms = self._uneven(i, line)[0]
-                both[:, self.uneven[i]] /= rms
-                even[:, self.uneven[i]] = np.isfinite(rms)
-                both[~even] = np.nan
-                yield i * len(self.lines) + k, both.reshape(self.shape)
+            planes = np.empty(self.shape, np.float32)
+            for first in range(0, len(planes), CHANNELS_AT_A_TIME):
+                block = slice(first, first + CHANNELS_AT_A_TIME)
+                filtered = self.convolver.filtered(transformed[block], i)
+                # One pattern for all channels is the rule, and needs no copy of it.
+                there = scale if len(scale) == 1 else scale[self.pattern[block]]
+                np.multiply(filtered, there, out=planes[block])
+            yield i, planes.reshape(len(planes), -1)
 
-    def _uneven(self, number, line):
+    def template(self, i, k, planes, at=slice(None)):
+        """Signal to noise of one template on some sight lines.
+
+        Parameters
+        ----------
+        i, k : int
+            Numbers of its width and its line.
+        planes : `~numpy.ndarray` of float32, shape (n_v, n_y n_x)
+            Of that width, see `planes`.
+        at : slice or `~numpy.ndarray` of int
+            The sight lines, in C order.
+
+        Returns
+        -------
+        `~numpy.ndarray` of float32, shape (n_v, n)
+            Positive for absorption; NaN where too little of the template lies on usable voxels.
+        """
+        line, scale = self.lines[k], self.norms[i][0]
+        both = line.weights @ planes[:, at]
+        even = np.isfinite(line.sigma)[:, None] & (scale[0].reshape(-1)[at] > 0)
+        uneven = self.uneven[i][at]
+        if uneven.any():
+            rms = self._uneven(i, line, at)[0]
+            both[:, uneven] /= rms
+            even[:, uneven] = np.isfinite(rms)
+        if not even.all():
+            both[~even] = np.nan
+        return both
+
+    def signal_to_noise(self, standardised):
+        """Signal to noise of each template at each voxel.
+
+        Parameters
+        ----------
+        standardised : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+            As for `planes`.
+
+        Yields
+        ------
+        number : int
+            Of the template.
+        signal_to_noise : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
+            As `template` gives it.
+        """
+        for i, planes in self.planes(standardised):
+            for k in range(len(self.lines)):
+                yield i * len(self.lines) + k, self.template(i, k, planes).reshape(self.shape)
+
+    def _uneven(self, number, line, at=slice(None)):
         """Where channels differ in what is blank: rms of what else is of rms 1, and of the amplitude.
 
-        Both have the shape (n_v, n), for the sight lines of ``uneven``, and are infinite where too little of
-        the line is left.
+        Both have the shape (n_v, n), for those of the sight lines ``at`` that are ``uneven``, and are
+        infinite where too little of the line is left.
         """
+        uneven = self.uneven[number][at]
         scale, response = (
-            part.reshape(len(part), -1)[:, self.uneven[number]][self.pattern] for part in self.norms[number]
+            part.reshape(len(part), -1)[:, at][:, uneven][self.pattern] for part in self.norms[number]
         )
         there = (scale > 0).astype(np.float32)
         n_v = len(there)
@@ -146,12 +194,33 @@ class TileBank:
 
     def largest(self, standardised, factors=None):
         """As `best`, without telling which; NaN where no template is known."""
-        largest = np.full(self.shape, np.nan, np.float32)
-        for number, values in self.signal_to_noise(standardised):
-            if factors is not None:
-                values *= np.float32(1 / factors[number])
-            np.fmax(largest, values, out=largest)
-        return largest
+        found = np.full((len(self.usable), self.usable[0].size), np.nan, np.float32)
+        factors = np.ones(self.n_templates) if factors is None else np.asarray(factors)
+        for i, planes in self.planes(standardised):
+            self.raise_to(found, i, planes, factors.reshape(len(self.sky), -1)[i])
+        return found.reshape(self.shape)
+
+    def raise_to(self, found, i, planes, factors):
+        """Raise ``found``, in place, to the signal to noise of the templates of one width.
+
+        Parameters
+        ----------
+        found : `~numpy.ndarray` of float32, shape (n_v, n_y n_x)
+            NaN where nothing is known yet.
+        i : int
+            Number of the width.
+        planes : `~numpy.ndarray` of float32, same shape
+            See `planes`.
+        factors : sequence of float
+            What the signal to noise of each line is divided by.
+        """
+        # Sight lines that a processor's own memory holds: all of the bank costs little more than one template.
+        for first in range(0, planes.shape[1], SIGHT_LINES_AT_A_TIME):
+            at = slice(first, first + SIGHT_LINES_AT_A_TIME)
+            for k, factor in enumerate(factors):
+                values = self.template(i, k, planes, at)
+                values *= np.float32(1 / factor)
+                np.fmax(found[:, at], values, out=found[:, at])
 
     def sigma(self, template):
         """Rms of the amplitude for noise of rms 1, of the template at each voxel; float32."""

@@ -1,7 +1,7 @@
 """A scan made ready for cubes of one shape, noise and pattern of blanks."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -17,7 +17,7 @@ TILE_PIX = 256
 MAX_KEPT_TILES = 4
 # The scatter counts as if this many independent values had shown what the model of the noise says.
 MODEL_VALUES = 100
-MAX_SAMPLE = 100_000
+MAX_SAMPLE = 50_000
 SEED = 20_050_202
 
 
@@ -142,16 +142,19 @@ class PreparedScan:
         return self._where_usable(found), factors
 
     def _calibrated(self, standardised, known):
-        """Of a cube of one tile: each template is filtered once."""
+        """Of a cube of one tile: each channel is filtered once for each width."""
         use = self.usable if known is None else self.usable & ~known
         bank, _, _ = self.bank(self.tiles[0])
-        chosen, n_voxels = _thinned(use), np.count_nonzero(use)
-        found, factors = np.full(self.shape, np.nan, np.float32), np.ones(bank.n_templates)
-        for number, values in bank.signal_to_noise(standardised):
-            factors[number] = self._scatter(values.reshape(-1)[chosen], number, n_voxels)
-            values *= np.float32(1 / factors[number])
-            np.fmax(found, values, out=found)
-        return found, factors
+        factors = np.ones((len(self.sky), len(self.lines)))
+        found = np.full((len(use), use[0].size), np.nan, np.float32)
+        at, n_voxels = _sampled(use), np.count_nonzero(use)
+        wanted = use.reshape(found.shape)[:, at]
+        for i, planes in bank.planes(standardised):
+            for k in range(len(self.lines)):
+                values = bank.template(i, k, planes, at)[wanted]
+                factors[i, k] = self._scatter(values, i, k, n_voxels)
+            bank.raise_to(found, i, planes, factors[i])
+        return found.reshape(self.shape), factors.reshape(-1)
 
     def best(self, standardised, factors=None, *, workers=1, progress=False):
         """The best template at each voxel.
@@ -216,25 +219,33 @@ class PreparedScan:
 
         def sample(tile):
             bank, outer, inner = self.bank(tile)
-            chosen = _thinned(use[:, *tile])
-            return [z[inner].reshape(-1)[chosen] for _, z in bank.signal_to_noise(standardised[outer])]
+            sight_lines = np.arange(bank.usable[0].size).reshape(bank.shape[1:])[inner[1:]].reshape(-1)
+            chosen = _sampled(use[:, *tile])
+            wanted = use[:, *tile].reshape(len(use), -1)[:, chosen]
+            return [
+                bank.template(i, k, planes, sight_lines[chosen])[wanted]
+                for i, planes in bank.planes(standardised[outer])
+                for k in range(len(self.lines))
+            ]
 
         samples = run_blocks(sample, tiles, workers=workers)
-        per_template = [np.concatenate(parts) for parts in zip(*samples, strict=True)]
-        n_voxels = np.count_nonzero(use)
-        return np.array([self._scatter(z, k, n_voxels) for k, z in enumerate(per_template)])
+        values = [np.concatenate(parts) for parts in zip(*samples, strict=True)]
+        templates, n_voxels = product(range(len(self.sky)), range(len(self.lines))), np.count_nonzero(use)
+        return np.array(
+            [self._scatter(z, i, k, n_voxels) for z, (i, k) in zip(values, templates, strict=True)]
+        )
 
-    def _scatter(self, signal_to_noise, number, n_voxels):
+    def _scatter(self, signal_to_noise, i, k, n_voxels):
         values = signal_to_noise[np.isfinite(signal_to_noise)]
         if values.size == 0:
             return 1.0
-        n_values = n_voxels / self._volume(number)
+        n_values = n_voxels / self._volume(i, k)
         middle, lower = np.percentile(values, [50, 15.866])
         return float(np.sqrt((n_values * (middle - lower) ** 2 + MODEL_VALUES) / (n_values + MODEL_VALUES)))
 
-    def _volume(self, number):
+    def _volume(self, i, k):
         """Voxels that count as one independent value of a template's signal to noise."""
-        sky, line = self.sky[number // len(self.lines)], self.lines[number % len(self.lines)]
+        sky, line = self.sky[i], self.lines[k]
         usable = np.flatnonzero(np.isfinite(line.sigma))
         middle = usable[usable.size // 2]
         area, length = (
@@ -244,10 +255,11 @@ class PreparedScan:
         return max(2 * area, 1.0) * max(np.sqrt(2) * length, 1.0)
 
 
-def _thinned(use):
-    """Places of some of what is True."""
-    inside = np.flatnonzero(use)
-    return inside[:: max(inside.size // MAX_SAMPLE, 1)]
+def _sampled(use):
+    """Some of the sight lines that have anything to use, evenly."""
+    there = np.flatnonzero(use.any(axis=0))
+    # An odd step: an even one would take the same few columns of every row.
+    return there[:: max(np.count_nonzero(use) // MAX_SAMPLE, 1) | 1]
 
 
 def _parts(n):

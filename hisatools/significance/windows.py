@@ -116,12 +116,16 @@ class Window:
 
     def _best(self, standardised, factors):
         """The best template at each voxel of the window, as `TileBank.best` finds it."""
-        found = np.full(self.bank.shape, np.nan, np.float32)[self.inner]
+        whole, bank = np.empty(self.bank.shape, bool), self.bank
+        found = np.full(whole[self.inner].shape, np.nan, np.float32)
         template = np.zeros(found.shape, np.uint8)
-        for number, values in self.bank.signal_to_noise(standardised):
-            values = values[self.inner] * np.float32(1 / factors[number])
-            better = ~(values <= found) & ~np.isnan(values)
-            found[better], template[better] = values[better], number
+        at = np.arange(whole[0].size).reshape(whole[0].shape)[self.inner[1:]].reshape(-1)
+        for i, planes in bank.planes(standardised):
+            for k in range(len(bank.lines)):
+                number = i * len(bank.lines) + k
+                values = bank.template(i, k, planes, at).reshape(found.shape) * np.float32(1 / factors[number])
+                better = ~(values <= found) & ~np.isnan(values)
+                found[better], template[better] = values[better], number
         sigma = np.empty(found.shape, np.float32)
         for number in np.unique(template):
             chosen = template == number
