@@ -3,15 +3,11 @@
 import numpy as np
 
 from hisatools.noise.correlation import correlation_at
+from hisatools.significance.coverage import covered_share, find_patterns, kept_variances
 from hisatools.significance.filters import PlaneConvolver, line_filter, point_filter, sky_filter
 
-CHANNELS_PER_BLOCK = 64
-CHANNELS_AT_A_TIME = 8
-SIGHT_LINES_AT_A_TIME = 1024
-# Windows whose variance is worked out at a time.
-WINDOWS_PER_BLOCK = 256
-# Of the transforms: a filter that lies on blanks alone must not see a rest of them.
-ROUNDING = 1e-5
+CHANNELS_AT_A_TIME = 16
+SIGHT_LINES_AT_A_TIME = 4096
 LEAST_CORRELATION = 1e-4
 
 
@@ -37,11 +33,12 @@ class TileBank:
 
     def __init__(self, usable, sky, lines, min_coverage, correlation, inner=(slice(None), slice(None))):
         self.sky, self.lines = sky, lines
+        self.weights = np.concatenate([line.weights for line in lines])
         self.shape = usable.shape
         self.usable = usable
         self.min_coverage, self.correlation = min_coverage, correlation
         in_cube = np.flatnonzero(np.isfinite(lines[0].sigma))
-        patterns, pattern = _patterns(usable[in_cube])
+        patterns, pattern = find_patterns(usable[in_cube])
         # Channels that are blank in the whole cube have no weight: any pattern will do.
         self.pattern = np.zeros(len(usable), np.intp)
         self.pattern[in_cube] = pattern
@@ -52,11 +49,14 @@ class TileBank:
     def _norm(self, sky, patterns, inner):
         """For each pattern, 1 / rms of the filtered noise and of the amplitude; 0 where little is covered."""
         covered, kept = (
-            _correlated(patterns, weights)
-            for weights in (sky.weights * sky.template / sky.response, _normalised(sky.weights**2))
+            covered_share(patterns, weights)
+            for weights in (
+                sky.weights * sky.template / sky.response,
+                sky.weights**2 / (sky.weights**2).sum(),
+            )
         )
         enough = (covered >= self.min_coverage) & (kept > 0)
-        kept = _kept_variances(patterns, sky, self.correlation.beam_pix, kept, enough, inner)
+        kept = kept_variances(patterns, sky, self.correlation.beam_pix, kept, enough, inner)
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(enough, 1 / (sky.noise * np.sqrt(kept)), 0)
         return scale.astype(np.float32), (scale * sky.response * covered).astype(np.float32)
@@ -92,13 +92,13 @@ class TileBank:
                 np.multiply(filtered, there, out=planes[block])
             yield i, planes.reshape(len(planes), -1)
 
-    def template(self, i, k, planes, at=slice(None)):
-        """Signal to noise of one template on some sight lines.
+    def templates(self, i, planes, at=slice(None)):
+        """Signal to noise of the templates of one width on some sight lines.
 
         Parameters
         ----------
-        i, k : int
-            Numbers of its width and its line.
+        i : int
+            Number of the width.
         planes : `~numpy.ndarray` of float32, shape (n_v, n_y n_x)
             Of that width, see `planes`.
         at : slice or `~numpy.ndarray` of int
@@ -106,39 +106,21 @@ class TileBank:
 
         Returns
         -------
-        `~numpy.ndarray` of float32, shape (n_v, n)
+        `~numpy.ndarray` of float32, shape (n_lines, n_v, n)
             Positive for absorption; NaN where too little of the template lies on usable voxels.
         """
-        line, scale = self.lines[k], self.norms[i][0]
-        both = line.weights @ planes[:, at]
-        even = np.isfinite(line.sigma)[:, None] & (scale[0].reshape(-1)[at] > 0)
-        uneven = self.uneven[i][at]
+        found = (self.weights @ planes[:, at]).reshape(len(self.lines), len(planes), -1)
+        even, uneven = self.norms[i][0][0].reshape(-1)[at] > 0, self.uneven[i][at]
         if uneven.any():
-            rms = self._uneven(i, line, at)[0]
-            both[:, uneven] /= rms
-            even[:, uneven] = np.isfinite(rms)
-        if not even.all():
-            both[~even] = np.nan
-        return both
-
-    def signal_to_noise(self, standardised):
-        """Signal to noise of each template at each voxel.
-
-        Parameters
-        ----------
-        standardised : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
-            As for `planes`.
-
-        Yields
-        ------
-        number : int
-            Of the template.
-        signal_to_noise : `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
-            As `template` gives it.
-        """
-        for i, planes in self.planes(standardised):
-            for k in range(len(self.lines)):
-                yield i * len(self.lines) + k, self.template(i, k, planes).reshape(self.shape)
+            even[uneven] = True
+        for line, values in zip(self.lines, found, strict=True):
+            values[~np.isfinite(line.sigma)] = np.nan
+            if not even.all():
+                values[:, ~even] = np.nan
+            if uneven.any():
+                rms = self._uneven(i, line, at)[0]
+                values[:, uneven] /= np.where(np.isfinite(rms), rms, np.nan)
+        return found
 
     def _uneven(self, number, line, at=slice(None)):
         """Where channels differ in what is blank: rms of what else is of rms 1, and of the amplitude.
@@ -182,45 +164,64 @@ class TileBank:
             The largest; NaN where no template is known.
         template : `~numpy.ndarray` of uint8, same shape
         """
-        largest = np.full(self.shape, np.nan, np.float32)
-        template = np.zeros(self.shape, np.uint8)
-        for number, values in self.signal_to_noise(standardised):
+        largest = np.full((len(self.usable), self.usable[0].size), np.nan, np.float32)
+        template = np.zeros(largest.shape, np.uint8)
+        for i, planes in self.planes(standardised):
+            for at in self._parts:
+                self.keep_best(largest[:, at], template[:, at], i, planes, at, factors)
+        return largest.reshape(self.shape), template.reshape(self.shape)
+
+    def keep_best(self, largest, template, i, planes, at, factors=None):
+        """Put the templates of one width in place of those that fit worse.
+
+        Parameters
+        ----------
+        largest, template : `~numpy.ndarray`, shape (n_v, n)
+            What is known of the sight lines ``at``, as `best` gives it; changed in place.
+        i, planes, at
+            As for `templates`.
+        factors : sequence of float, optional
+            As for `best`.
+        """
+        first = i * len(self.lines)
+        for number, values in enumerate(self.templates(i, planes, at), start=first):
             if factors is not None:
                 values *= np.float32(1 / factors[number])
             better = ~(values <= largest) & ~np.isnan(values)
             largest[better] = values[better]
             template[better] = number
-        return largest, template
 
     def largest(self, standardised, factors=None):
         """As `best`, without telling which; NaN where no template is known."""
         found = np.full((len(self.usable), self.usable[0].size), np.nan, np.float32)
-        factors = np.ones(self.n_templates) if factors is None else np.asarray(factors)
         for i, planes in self.planes(standardised):
-            self.raise_to(found, i, planes, factors.reshape(len(self.sky), -1)[i])
+            self.raise_to(found, i, planes, factors)
         return found.reshape(self.shape)
 
-    def raise_to(self, found, i, planes, factors):
+    def raise_to(self, found, i, planes, factors=None):
         """Raise ``found``, in place, to the signal to noise of the templates of one width.
 
         Parameters
         ----------
         found : `~numpy.ndarray` of float32, shape (n_v, n_y n_x)
             NaN where nothing is known yet.
-        i : int
-            Number of the width.
-        planes : `~numpy.ndarray` of float32, same shape
-            See `planes`.
-        factors : sequence of float
-            What the signal to noise of each line is divided by.
+        i, planes
+            As for `templates`.
+        factors : sequence of float, optional
+            As for `best`.
         """
-        # Sight lines that a processor's own memory holds: all of the bank costs little more than one template.
-        for first in range(0, planes.shape[1], SIGHT_LINES_AT_A_TIME):
-            at = slice(first, first + SIGHT_LINES_AT_A_TIME)
-            for k, factor in enumerate(factors):
-                values = self.template(i, k, planes, at)
-                values *= np.float32(1 / factor)
-                np.fmax(found[:, at], values, out=found[:, at])
+        lines = slice(i * len(self.lines), (i + 1) * len(self.lines))
+        factors = np.ones(len(self.lines)) if factors is None else np.asarray(factors)[lines]
+        for at in self._parts:
+            values = self.templates(i, planes, at)
+            values *= (1 / factors).astype(np.float32)[:, None, None]
+            np.fmax(found[:, at], np.fmax.reduce(values), out=found[:, at])
+
+    @property
+    def _parts(self):
+        """Sight lines a few at a time, so that all lines cost little more than one."""
+        n = self.usable[0].size
+        return [slice(first, first + SIGHT_LINES_AT_A_TIME) for first in range(0, n, SIGHT_LINES_AT_A_TIME)]
 
     def sigma(self, template):
         """Rms of the amplitude for noise of rms 1, of the template at each voxel; float32."""
@@ -248,73 +249,6 @@ class TileBank:
         sigma = line.sigma.astype(np.float32)[:, None] * on_sky
         sigma[:, self.uneven[i]] = self._uneven(i, line)[1]
         return sigma.reshape(self.shape)
-
-
-def _patterns(usable):
-    """Maps of what is usable that differ, the most frequent first, and the number of each channel's."""
-    if not len(usable):
-        return np.zeros((1, *usable.shape[1:]), bool), np.zeros(0, np.intp)
-    packed = np.packbits(usable.reshape(len(usable), -1), axis=1)
-    _, first, number, count = np.unique(
-        packed, axis=0, return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.argsort(-count, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(order.size)
-    return usable[first[order]], rank[number.reshape(-1)]
-
-
-def _kept_variances(patterns, sky, beam_pix, kept, enough, inner):
-    """Share of the filtered noise's variance that borders and blanks leave, for each pattern.
-
-    Worked out for the first, and for the others where they differ from it.
-    """
-    partly = np.zeros(patterns.shape, bool)
-    partly[:, *inner] = (enough & (kept < 1 - ROUNDING))[:, *inner]
-    exact = kept.copy()
-    exact[0] = _kept_variance(patterns[0], sky, beam_pix, kept[0], partly[0])
-    for number in range(1, len(patterns)):
-        same = partly[number] & (np.abs(kept[number] - kept[0]) < ROUNDING) & enough[0]
-        exact[number] = _kept_variance(patterns[number], sky, beam_pix, kept[number], partly[number] & ~same)
-        exact[number][same] = exact[0][same]
-    return exact
-
-
-def _kept_variance(footprint, sky, beam_pix, kept, partly):
-    """The share of one pattern, exactly where ``partly`` is True.
-
-    With A the weights that lie on usable pixels and C the correlation along an axis, which is the same
-    along both, the variance is the sum of A times C A C.
-    """
-    reach = sky.reach
-    windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(footprint, reach).astype(np.float32), sky.weights.shape
-    )
-    places = np.arange(2 * reach + 1)
-    correlation = correlation_at(np.subtract.outer(places, places), beam_pix).astype(np.float32)
-    exact, (rows, columns) = kept.copy(), np.nonzero(partly)
-    weights = (sky.weights / sky.noise).astype(np.float32)
-    for first in range(0, rows.size, WINDOWS_PER_BLOCK):
-        at = rows[first : first + WINDOWS_PER_BLOCK], columns[first : first + WINDOWS_PER_BLOCK]
-        on_usable = windows[at] * weights
-        filtered = correlation @ on_usable @ correlation
-        exact[at] = np.einsum("nij,nij->n", on_usable, filtered)
-    return exact
-
-
-def _normalised(weights):
-    return weights / weights.sum()
-
-
-def _correlated(maps, weights):
-    """What share of a filter lies on True, channel by channel."""
-    convolver = PlaneConvolver(maps.shape[1:], [weights])
-    found = np.empty(maps.shape, np.float32)
-    for first in range(0, len(maps), CHANNELS_PER_BLOCK):
-        block = slice(first, first + CHANNELS_PER_BLOCK)
-        found[block] = convolver.filtered(convolver.transform(maps[block]), 0)
-    found[found < ROUNDING] = 0
-    return found
 
 
 def make_filters(

@@ -145,16 +145,15 @@ class PreparedScan:
         """Of a cube of one tile: each channel is filtered once for each width."""
         use = self.usable if known is None else self.usable & ~known
         bank, _, _ = self.bank(self.tiles[0])
-        factors = np.ones((len(self.sky), len(self.lines)))
+        factors, n_lines = np.ones(bank.n_templates), len(self.lines)
         found = np.full((len(use), use[0].size), np.nan, np.float32)
         at, n_voxels = _sampled(use), np.count_nonzero(use)
         wanted = use.reshape(found.shape)[:, at]
         for i, planes in bank.planes(standardised):
-            for k in range(len(self.lines)):
-                values = bank.template(i, k, planes, at)[wanted]
-                factors[i, k] = self._scatter(values, i, k, n_voxels)
-            bank.raise_to(found, i, planes, factors[i])
-        return found.reshape(self.shape), factors.reshape(-1)
+            for k, values in enumerate(bank.templates(i, planes, at)):
+                factors[i * n_lines + k] = self._scatter(values[wanted], i, k, n_voxels)
+            bank.raise_to(found, i, planes, factors)
+        return found.reshape(self.shape), factors
 
     def best(self, standardised, factors=None, *, workers=1, progress=False):
         """The best template at each voxel.
@@ -223,9 +222,9 @@ class PreparedScan:
             chosen = _sampled(use[:, *tile])
             wanted = use[:, *tile].reshape(len(use), -1)[:, chosen]
             return [
-                bank.template(i, k, planes, sight_lines[chosen])[wanted]
+                values[wanted]
                 for i, planes in bank.planes(standardised[outer])
-                for k in range(len(self.lines))
+                for values in bank.templates(i, planes, sight_lines[chosen])
             ]
 
         samples = run_blocks(sample, tiles, workers=workers)

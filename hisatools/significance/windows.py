@@ -116,16 +116,13 @@ class Window:
 
     def _best(self, standardised, factors):
         """The best template at each voxel of the window, as `TileBank.best` finds it."""
-        whole, bank = np.empty(self.bank.shape, bool), self.bank
-        found = np.full(whole[self.inner].shape, np.nan, np.float32)
+        sight_lines = np.arange(self.bank.usable[0].size).reshape(self.bank.shape[1:])[self.inner[1:]]
+        shape, at = (len(standardised), *sight_lines.shape), sight_lines.reshape(-1)
+        found = np.full((len(standardised), at.size), np.nan, np.float32)
         template = np.zeros(found.shape, np.uint8)
-        at = np.arange(whole[0].size).reshape(whole[0].shape)[self.inner[1:]].reshape(-1)
-        for i, planes in bank.planes(standardised):
-            for k in range(len(bank.lines)):
-                number = i * len(bank.lines) + k
-                values = bank.template(i, k, planes, at).reshape(found.shape) * np.float32(1 / factors[number])
-                better = ~(values <= found) & ~np.isnan(values)
-                found[better], template[better] = values[better], number
+        for i, planes in self.bank.planes(standardised):
+            self.bank.keep_best(found, template, i, planes, at, factors)
+        found, template = found.reshape(shape), template.reshape(shape)
         sigma = np.empty(found.shape, np.float32)
         for number in np.unique(template):
             chosen = template == number

@@ -32,6 +32,12 @@ def template_cube(shape, centre, width, linewidth, depth=1.0):
     return depth * line[:, None, None] * disc
 
 
+def signal_to_noise(bank, standardised):
+    """Of each template at each voxel, shape (n_templates, n_v, n_y, n_x)."""
+    found = [bank.templates(i, planes) for i, planes in bank.planes(standardised)]
+    return np.concatenate(found).reshape(-1, *bank.shape)
+
+
 def pixel_covariance(shape, fwhm):
     """C of all pixels of a map with all others."""
     y, x = (axis.ravel() for axis in np.indices(shape))
@@ -113,8 +119,7 @@ def test_signal_to_noise_has_unit_scatter_at_borders_and_blanks(noise_residual, 
     squares = np.zeros((bank.n_templates, *shape))
     n = 200
     for seed in range(n):
-        for number, z in bank.signal_to_noise(noise_residual(shape, seed).standardised()):
-            squares[number] += z**2 / n
+        squares += signal_to_noise(bank, noise_residual(shape, seed).standardised()) ** 2 / n
     rms = np.sqrt(squares[:, usable])
     rms = rms[np.isfinite(rms)]
     assert rms.size > 0.8 * bank.n_templates * np.count_nonzero(usable)
@@ -132,9 +137,8 @@ def test_a_quick_scan_is_the_written_out_one(noise_residual):
     residual = replace(residual, kelvin=kelvin)
     usable = residual.usable
     sky, lines = make_filters([3.0], [2.0], 3.0, residual.correlation, usable.any(axis=(1, 2)), 0.1)
-    ((_, found),) = TileBank(usable, sky, lines, 0.3, residual.correlation).signal_to_noise(
-        residual.standardised()
-    )
+    bank = TileBank(usable, sky, lines, 0.3, residual.correlation)
+    (found,) = signal_to_noise(bank, residual.standardised())
     weights, reach = sky[0].weights, sky[0].reach
     for v, y, x in [(0, 4, 4), (3, 0, 0), (5, 8, 7), (2, 3, 3)]:
         total, on_map = 0.0, np.zeros((9, 8))
@@ -312,7 +316,7 @@ def test_blanks_of_single_channels_leave_variance_and_depth_right(noise_residual
     bank = TileBank(usable, sky, lines, 0.3, residual.correlation)
     sigma = bank.sigma_of(0)
     deep = template_cube((12, 22, 20), (5, 11, 10), 3 * PIXEL, 3 * CHANNEL, depth=1000)
-    ((_, signal),) = bank.signal_to_noise(deep.astype(np.float32))
+    (signal,) = signal_to_noise(bank, deep.astype(np.float32))
     places = [(5, 11, 10)] if kind == "part of a channel" else [(5, 11, 10), (4, 11, 10), (6, 11, 10)]
     amplitude = signal[places[0]] * sigma[places[0]]
     assert_allclose(amplitude, 1000, rtol=0.01)
@@ -333,10 +337,9 @@ def written_out_weights(bank, place):
             on_sky[j, i] = sky.weights[sky.reach + j - y, sky.reach + i - x]
     scale = bank.norms[0][0][bank.pattern][:, y, x]
     weights = (line.weights[v] * scale)[:, None, None] * on_sky
-    columns = bank.uneven[0]
-    at_column = np.flatnonzero(columns == y * bank.shape[2] + x)
-    if at_column.size:
-        weights = weights / bank._uneven(0, line)[0][v, at_column[0]]
+    sight_line = np.array([y * bank.shape[2] + x])
+    if bank.uneven[0][sight_line]:
+        weights = weights / bank._uneven(0, line, sight_line)[0][v, 0]
     return weights
 
 
