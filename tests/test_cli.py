@@ -125,13 +125,13 @@ def test_quiet_says_nothing(cube_file, quick, tmp_path, capsys):
 
 def test_options_reach_the_extractor(cube_file, quick, tmp_path):
     options = "--passes 2 --workers 3 --progress --clean reference --convolution reference"
-    options += " --critical-brightness 50 --velocity-range -50.5 -30"
+    options += " --critical-brightness 50 --velocity-range -50.5 -30 --min-reliability 0.9"
     changes = ["--set", "spectral.clean_fwhm=10 km/s", "--set", "spatial.peak_rank=5"]
     output = ["--output", str(tmp_path / "out")]
     assert main(["extract", str(cube_file), *output, *options.split(), *changes]) == 0
     extractor = quick["extractor"]
     assert (extractor.n_passes, quick["workers"], quick["progress"]) == (2, 3, True)
-    assert extractor.parameters.critical_brightness == 50 * u.K
+    assert (extractor.parameters.critical_brightness, extractor.min_reliability) == (50 * u.K, 0.9)
     assert extractor.spectral.parameters.clean_fwhm == 10 * u.km / u.s
     assert extractor.spatial.parameters.peak_rank == 5
     assert (extractor.spectral.clean_name, extractor.spatial.convolution_name) == ("reference", "reference")
@@ -166,6 +166,7 @@ def test_an_older_result_is_replaced_only_on_demand(cube_file, quick, tmp_path, 
         ("--critical-brightness -5", "critical_brightness must be finite and at least 0 K, got -5 K"),
         ("--critical-brightness 5arcmin", "critical_brightness needs a unit of K, got 5.0 arcmin"),
         ("--critical-brightness much", "--critical-brightness: 'much' is neither a number nor"),
+        ("--min-reliability 1.5", "min_reliability must be at most 1, got 1.5"),
         ("--passes 0", "n_passes must be a whole number from 1 to 255, got 0"),
         ("--workers 0", "workers must be finite and above 0, got 0"),
         ("--set spatial.clean_fwhm=10", "clean_fwhm needs a unit of arcmin, got 10; write for example"),

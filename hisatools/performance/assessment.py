@@ -34,16 +34,23 @@ def assess(performance, result):
         "assessed": np.isfinite(true_fraction).astype(float),
     }
     about = {name: value for name, value in performance.meta.items() if name != "extractor"}
+    # Of a column that is replaced no measurement must be left.
+    meta = {name: value for name, value in result.meta.items() if name != "reliability"}
     return replace(
         result,
         catalog=_assessed_catalog(result.catalog, columns, result.at_voxels(result.labels) - 1),
         true_fraction=everywhere,
-        meta=result.meta | {"performance": {"n_models": len(performance.models), **about}},
+        meta=meta | {"performance": {"n_models": len(performance.models), **about}},
     )
 
 
 def _doubts(performance, result, true_fraction):
-    """Why the numbers may not be those of a result."""
+    """Why the numbers may not be those of a result, or are no longer what they were."""
+    if "reliability" in result.meta:
+        yield (
+            "the catalogue has a column reliability already, told by the mirrored cube; it is replaced by "
+            "that of the performance model"
+        )
     own = performance.meta.get("extractor", {}).get("parameters", {})
     differing = differences(own, result.meta.get("parameters", own)) if own else []
     if differing:

@@ -34,6 +34,19 @@ def assessed(trained, result):
     return trained.assess(with_meta)
 
 
+def test_reliability_told_by_the_mirrored_cube_is_replaced_with_a_warning(trained, result):
+    own = {"parameters": trained.meta["extractor"]["parameters"]}
+    catalog = result.catalog.copy()
+    catalog["reliability"] = 2.0
+    mirrored = replace(result, catalog=catalog, meta=own | {"reliability": {"n_mirrored": 60}})
+    with pytest.warns(HISAWarning, match="a column reliability already, told by the mirrored cube"):
+        again = trained.assess(mirrored)
+    assert "reliability" not in again.meta
+    assert_array_equal(
+        again.catalog["reliability"], trained.assess(replace(result, meta=own)).catalog["reliability"]
+    )
+
+
 def in_brighter_sky(result, where):
     """The same absorption 500 K up: T_U as no model has it."""
     more = np.where(where, np.float32(500), np.float32(0))
