@@ -1,0 +1,41 @@
+"""From absorption to gas: spin temperature, optical depth, column density and mass."""
+
+from hisatools.physics.amounts import hydrogen_mass, intrinsic_linewidth, total_mass, volume_density
+from hisatools.physics.gas import Gas, GasFlag, GasModel, column_density
+from hisatools.physics.pressure import Pressure
+from hisatools.physics.profiles import solve_profiles
+from hisatools.physics.slope import ContinuumSlope, fit_continuum_slope
+from hisatools.physics.transfer import (
+    delta_t,
+    max_spin_temperature,
+    min_background_fraction,
+    min_optical_depth,
+    optical_depth,
+    spin_temperature,
+)
+from hisatools.physics.uncertainty import GasErrors, GasSigmas, draw_gas, propagate
+
+__all__ = [
+    "ContinuumSlope",
+    "Gas",
+    "GasErrors",
+    "GasFlag",
+    "GasModel",
+    "GasSigmas",
+    "Pressure",
+    "column_density",
+    "delta_t",
+    "draw_gas",
+    "fit_continuum_slope",
+    "hydrogen_mass",
+    "intrinsic_linewidth",
+    "max_spin_temperature",
+    "min_background_fraction",
+    "min_optical_depth",
+    "optical_depth",
+    "propagate",
+    "solve_profiles",
+    "spin_temperature",
+    "total_mass",
+    "volume_density",
+]

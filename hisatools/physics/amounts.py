@@ -1,0 +1,117 @@
+"""From columns to densities and masses; and what a line's width is without the channel's."""
+
+import astropy.constants as const
+import astropy.units as u
+import numpy as np
+
+from hisatools.physics.units import plain, plain_fraction, same_shape
+
+__all__ = ["hydrogen_mass", "intrinsic_linewidth", "total_mass", "volume_density"]
+
+
+def volume_density(column, path_length):
+    """Mean number density along a path.
+
+    Parameters
+    ----------
+    column : `~astropy.units.Quantity`, cm^-2
+    path_length : `~astropy.units.Quantity`, length
+
+    Returns
+    -------
+    `~astropy.units.Quantity`, cm^-3
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import volume_density
+    >>> print(f"{volume_density(1.83e20 / u.cm**2, 0.6 * u.pc):.0f}")
+    99 1 / cm3
+    """
+    column, length_cm = same_shape(
+        column=plain("column", column, u.cm**-2), path_length=plain("path_length", path_length, u.cm)
+    )
+    return column / length_cm * u.cm**-3
+
+
+def hydrogen_mass(column, area):
+    """Mass of the cold atoms, without helium.
+
+    Parameters
+    ----------
+    column : `~astropy.units.Quantity`, cm^-2
+        Mean over the area.
+    area : `~astropy.units.Quantity`, area
+
+    Returns
+    -------
+    `~astropy.units.Quantity`, solMass
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import hydrogen_mass
+    >>> print(f"{hydrogen_mass(1.83e20 / u.cm**2, 0.36 * u.pc**2):.2f}")
+    0.53 solMass
+    """
+    column, area_cm2 = same_shape(column=plain("column", column, u.cm**-2), area=plain("area", area, u.cm**2))
+    # Of the atom: the electron's share is 5e-4, and binding nothing.
+    return (column * area_cm2 * (const.m_p + const.m_e)).to(u.solMass)
+
+
+def total_mass(mass, fraction):
+    """Mass of all hydrogen, where only some particles are cold atoms and the others are molecules.
+
+    ``fraction`` counts particles, and a molecule has two atoms: of M there is M (2 - f_n) / f_n in all.
+
+    Parameters
+    ----------
+    mass : `~astropy.units.Quantity`, mass
+        Of the cold atoms.
+    fraction : array_like
+        f_n.
+
+    Returns
+    -------
+    `~astropy.units.Quantity`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import total_mass
+    >>> print(total_mass(25 * u.solMass, 0.01))
+    4975.0 solMass
+    """
+    fraction = plain_fraction("fraction", fraction)
+    return mass * (2 - fraction) / fraction
+
+
+def intrinsic_linewidth(observed, channel_width):
+    """FWHM of a line without what the channel adds.
+
+    A channel is a box; to second order it widens as a Gaussian of the same variance does, whose FWHM is
+    sqrt(8 ln 2 / 12) channels.
+
+    Parameters
+    ----------
+    observed, channel_width : `~astropy.units.Quantity`, velocity
+
+    Returns
+    -------
+    `~astropy.units.Quantity`
+        NaN where the observed line is no wider than a channel makes it.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import intrinsic_linewidth
+    >>> print(f"{intrinsic_linewidth(2 * u.km / u.s, 0.82 * u.km / u.s):.2f}")
+    1.92 km / s
+    """
+    width, channel = same_shape(
+        observed=plain("observed", observed, u.km / u.s),
+        channel_width=plain("channel_width", channel_width, u.km / u.s),
+    )
+    squared = width**2 - 8 * np.log(2) / 12 * channel**2
+    with np.errstate(invalid="ignore"):
+        return np.where(squared > 0, np.sqrt(squared), np.nan) * u.km / u.s

@@ -1,0 +1,136 @@
+"""One spin temperature for a whole line: the ideal gas law summed over channels, without a Gaussian."""
+
+import astropy.units as u
+import numpy as np
+from numba import njit
+
+from hisatools.errors import ParameterError
+from hisatools.physics.gas import BAD, Gas, GasFlag, raise_flag
+from hisatools.physics.transfer import NO_CONTINUUM, tau_of
+from hisatools.physics.units import plain, same_shape
+
+__all__ = ["solve_profiles"]
+
+TOLERANCE, MAX_STEPS = 1e-12, 200
+
+
+def solve_profiles(model, delta_t, t_unabsorbed, *, t_continuum=NO_CONTINUUM):
+    r"""Spin temperature of each sight line, and the optical depth of its voxels, of clouds in pressure.
+
+    A cloud that fills several channels is one cloud. Its :math:`T_\mathrm{S}` solves
+
+    .. math:: T_\mathrm{S}^2 \sum_k \tau_k(T_\mathrm{S}) = \frac{f_n (P/k) \, \Delta s}{C \, \Delta v}
+
+    whose left side rises from 0 without limit below :math:`\min_k (B_k - d_k)`, so that there is one root.
+    Closing each channel by itself would count the cloud once for each.
+
+    Parameters
+    ----------
+    model : `GasModel`
+        With ``p`` and a ``pressure`` whose ``line`` is "channel" and whose ``linewidth`` is a channel's.
+    delta_t : `~astropy.units.Quantity`, shape (n_v, ...), K
+        Channels run along the first axis. Voxels that are not below 0 K are no part of the cloud.
+    t_unabsorbed, t_continuum : `~astropy.units.Quantity`, K
+        Of shapes that go with it, as those of ``p`` and of what is in ``pressure``; the latter must not
+        differ along the first axis.
+
+    Returns
+    -------
+    `Gas`
+        Of the shape of ``delta_t``; T_S is the same for all voxels of a sight line. Voxels too deep for any
+        gas above the floor are flagged, NaN, and no part of the cloud.
+
+    Raises
+    ------
+    ParameterError
+        If ``model`` has no such pressure, or it differs along a sight line.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools.physics import GasModel, Pressure, solve_profiles
+    >>> channel = 0.82 * u.km / u.s
+    >>> pressure = Pressure(path_length=0.6 * u.pc, linewidth=channel, line="channel")
+    >>> velocity = np.arange(-4, 5) * channel
+    >>> dip = -42 * u.K * np.exp(-4 * np.log(2) * (velocity / (2.8 * u.km / u.s)).value ** 2)
+    >>> gas = solve_profiles(GasModel(pressure=pressure), dip, 104 * u.K, t_continuum=5.5 * u.K)
+    >>> print(f"{gas.t_spin[0]:.1f}, tau {gas.tau.max():.2f}")
+    40.8 K, tau 0.95
+    """
+    if model.given != ("p", "pressure") or model.pressure.line != "channel":
+        raise ParameterError(
+            'model must know p and pressure with line="channel"; give for example GasModel(pressure='
+            'Pressure(path_length=..., linewidth=cube.channel_width, line="channel"))'
+        )
+    depth, unabsorbed, continuum, p, squared = same_shape(
+        delta_t=-plain("delta_t", delta_t, u.K),
+        t_unabsorbed=plain("t_unabsorbed", t_unabsorbed, u.K),
+        t_continuum=plain("t_continuum", t_continuum, u.K),
+        p=np.asarray(model.p, float),
+        pressure=model.pressure.squared_kelvin,
+    )
+    if depth.ndim == 0:
+        raise ParameterError(
+            "delta_t is one number; give channels along the first axis, or use GasModel.solve"
+        )
+    if not np.array_equal(squared, np.broadcast_to(squared[:1], squared.shape), equal_nan=True):
+        raise ParameterError("pressure differs along the first axis, which is that of the channels")
+    floor, behind = model.floor.to_value(u.K), p * unabsorbed + continuum
+    flags = _flags(depth, behind, squared, floor)
+    spin = np.empty(depth.shape[1:])
+    columns = (np.ascontiguousarray(part).reshape(len(depth), -1) for part in (depth, behind, flags == 0))
+    _solve_all(*columns, np.ascontiguousarray(squared[0]).reshape(-1), spin.reshape(-1))
+    cold = spin < floor
+    spin = np.broadcast_to(np.where(cold, floor, spin), depth.shape).copy()
+    raise_flag(flags, (flags == 0) & cold, GasFlag.FLOOR)
+    bad = (flags & int(BAD)) != 0
+    tau, p = tau_of(depth, behind - spin), p.copy()
+    for values in (spin, tau, p):
+        values[bad] = np.nan
+    return Gas(spin * u.K, tau, p, flags)
+
+
+def _flags(depth, behind, squared, floor):
+    flags = np.zeros(depth.shape, np.uint8)
+    raise_flag(flags, ~np.isfinite(depth + behind + squared), GasFlag.BLANK)
+    raise_flag(flags, (flags == 0) & ~(depth > 0), GasFlag.NO_ABSORPTION)
+    raise_flag(flags, (flags == 0) & ~(depth < behind - floor), GasFlag.TOO_DEEP)
+    return flags
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve_all(depth, behind, use, squared, found):
+    for place in range(found.size):
+        found[place] = _solve(depth[:, place], behind[:, place], use[:, place], squared[place])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(depth, behind, use, squared):
+    """Root in T_S by Newton's steps in a bracket; NaN where no channel absorbs."""
+    low, high = 0.0, np.inf
+    for k in range(depth.size):
+        if use[k]:
+            high = min(high, behind[k] - depth[k])
+    if high == np.inf:
+        return np.nan
+    spin = 0.5 * high
+    for _ in range(MAX_STEPS):
+        tau, slope = 0.0, 0.0
+        for k in range(depth.size):
+            if use[k]:
+                left = behind[k] - spin - depth[k]
+                tau += np.log((behind[k] - spin) / left)
+                slope += 1 / left - 1 / (behind[k] - spin)
+        excess = spin * spin * tau - squared
+        if excess > 0:
+            high = spin
+        else:
+            low = spin
+        step = spin - excess / (spin * (2 * tau + spin * slope))
+        if not low < step < high:
+            step = 0.5 * (low + high)
+        if abs(step - spin) <= TOLERANCE * spin:
+            return step
+        spin = step
+    return spin

@@ -1,0 +1,108 @@
+"""Checks of the physics' arguments, which may be arrays: units go in at the door, plain numbers go on."""
+
+import astropy.units as u
+import numpy as np
+
+from hisatools.errors import ParameterError, ParameterUnitsError
+
+__all__ = ["plain", "plain_fraction", "same_shape"]
+
+
+def plain(name, value, unit):
+    """The numbers of a Quantity in a unit.
+
+    Parameters
+    ----------
+    name : str
+        How the user knows the argument.
+    value : `~astropy.units.Quantity`
+        Of any shape; NaN stays NaN.
+    unit : `~astropy.units.Unit`
+
+    Returns
+    -------
+    `~numpy.ndarray` of float64
+
+    Raises
+    ------
+    ParameterUnitsError
+        If ``value`` has no unit, or one that cannot be converted.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics.units import plain
+    >>> plain("t_spin", [40000, 50000] * u.mK, u.K)
+    array([40., 50.])
+    """
+    if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
+        raise ParameterUnitsError(
+            f"{name} needs a unit of {unit}, got {value!r:.60}; write for example {name}=2 * u.Unit('{unit}')"
+        )
+    return np.asarray(value.to_value(unit), float)
+
+
+def plain_fraction(name, value):
+    """A share of any shape, from above 0 to 1, or NaN where it is not known.
+
+    Parameters
+    ----------
+    name : str
+    value : array_like
+
+    Returns
+    -------
+    `~numpy.ndarray` of float64
+
+    Raises
+    ------
+    ParameterError
+        If a value lies outside.
+
+    Examples
+    --------
+    >>> from hisatools.physics.units import plain_fraction
+    >>> plain_fraction("p", 0.8).item()
+    0.8
+    """
+    if isinstance(value, u.Quantity):
+        value = value.to_value(u.dimensionless_unscaled)
+    fraction = np.asarray(value, float)
+    outside = ~np.isnan(fraction) & ~((fraction > 0) & (fraction <= 1))
+    if outside.any():
+        raise ParameterError(f"{name} must be above 0 and at most 1, got {fraction[outside].flat[0]:g}")
+    return fraction
+
+
+def same_shape(**arrays):
+    """Arrays broadcast against each other.
+
+    Parameters
+    ----------
+    **arrays : `~numpy.ndarray`
+        By the names that the user knows them by.
+
+    Returns
+    -------
+    list of `~numpy.ndarray`
+        Views that must not be written to.
+
+    Raises
+    ------
+    ParameterError
+        If the shapes do not go together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.physics.units import same_shape
+    >>> [one.shape for one in same_shape(p=np.array(1.0), t_unabsorbed=np.ones((2, 3)))]
+    [(2, 3), (2, 3)]
+    """
+    try:
+        return list(np.broadcast_arrays(*arrays.values()))
+    except ValueError as exc:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ParameterError(
+            f"shapes that do not go together: {shapes}; give scalars, or arrays on the same axes"
+        ) from exc
