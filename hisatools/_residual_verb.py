@@ -12,9 +12,9 @@ def residual_mask(arguments):
     """``hisatools residual-mask``."""
     import astropy.units as u
 
+    from hisatools.io.maps import onto_grid, read_map
     from hisatools.io.writing import check_output
     from hisatools.residual_mask.files import remove_likelihood
-    from hisatools.residual_mask.maps import onto_grid, read_map
     from hisatools.residual_mask.masker import ResidualMasker
 
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
@@ -101,8 +101,8 @@ def _gas(arguments):
     import astropy.units as u
 
     from hisatools.cube import HISACube
+    from hisatools.io.maps import read_map
     from hisatools.residual_mask.gas import COLUMN_UNIT, gas_column
-    from hisatools.residual_mask.maps import read_map
     from hisatools.results import HISAResult
 
     if arguments.gas is not None:

@@ -1,7 +1,10 @@
 """From absorption to gas: spin temperature, optical depth, column density and mass."""
 
 from hisatools.physics.amounts import hydrogen_mass, intrinsic_linewidth, total_mass, volume_density
+from hisatools.physics.assumptions import GasParameters
+from hisatools.physics.continuum import read_continuum
 from hisatools.physics.gas import Gas, GasFlag, GasModel, column_density
+from hisatools.physics.measure import GasMaps, measure_gas
 from hisatools.physics.pressure import Pressure
 from hisatools.physics.profiles import solve_profiles
 from hisatools.physics.slope import ContinuumSlope, fit_continuum_slope
@@ -20,7 +23,9 @@ __all__ = [
     "Gas",
     "GasErrors",
     "GasFlag",
+    "GasMaps",
     "GasModel",
+    "GasParameters",
     "GasSigmas",
     "Pressure",
     "column_density",
@@ -30,10 +35,12 @@ __all__ = [
     "hydrogen_mass",
     "intrinsic_linewidth",
     "max_spin_temperature",
+    "measure_gas",
     "min_background_fraction",
     "min_optical_depth",
     "optical_depth",
     "propagate",
+    "read_continuum",
     "solve_profiles",
     "spin_temperature",
     "total_mass",

@@ -11,7 +11,7 @@ from hisatools.cli import main
 from hisatools.errors import InputError, ParameterError
 from hisatools.io.writing import image_header
 from hisatools.residual_mask import ResidualMaskResult, WidthLikelihood
-from hisatools.residual_mask.maps import SkyMap, onto_grid, read_map
+from hisatools.io.maps import SkyMap, onto_grid, read_map
 from hisatools.residual_mask.simulated import DustModelParameters, map_wcs, simulate_dust
 
 SHAPE = (64, 60)

@@ -44,8 +44,8 @@ def read_map(path, *, unit=None):
     ----------
     path : path-like
         Its first image with two axes or more; further axes must have length 1.
-    unit : str or `~astropy.units.Unit`, optional
-        Wins over BUNIT.
+    unit : str, `~astropy.units.Unit` or callable, optional
+        Wins over BUNIT; a callable gets the text of BUNIT and gives the unit.
 
     Returns
     -------
@@ -69,6 +69,8 @@ def read_map(path, *, unit=None):
 
 
 def _unit(unit, header, path):
+    if callable(unit) and not isinstance(unit, u.UnitBase):
+        return unit(header.get("BUNIT"))
     text = str(header.get("BUNIT", "")).strip() if unit is None else unit
     if text == "":
         raise InputError(f"{path}: the header has no BUNIT; say what the unit is, for example mag")
@@ -108,14 +110,13 @@ def onto_grid(source, wcs, shape):
             return source.values, False
         raise InputError(
             f"{source.name}: a map of shape {source.values.shape} without sky axes cannot be brought onto "
-            "a grid "
-            f"of shape {tuple(shape)}; give maps with a WCS"
+            f"a grid of shape {tuple(shape)}; give maps with a WCS"
         )
     if source.values.shape == tuple(shape) and _offset_pix(source.wcs, wcs, shape) < SAME_PLACE:
         return source.values, False
     values = _reproject(source, wcs, shape)
     if not np.isfinite(values).any():
-        raise InputError(f"{source.name}: the map does not reach the field of the gas; give one that does")
+        raise InputError(f"{source.name}: the map does not reach the field; give one that does")
     return values << source.values.unit, True
 
 
@@ -124,9 +125,8 @@ def _reproject(source, wcs, shape):
         from reproject import reproject_interp
     except ImportError as exc:
         raise ParameterError(
-            f"{source.name} is on another grid than the gas, and bringing it there needs the package "
-            f"{exc.name!r};"
-            ' install it with: pip install "hisatools[significance]", or give maps on one grid'
+            f"{source.name} is on another grid, and bringing it onto that of the gas needs the package "
+            f'{exc.name!r}; install it with: pip install "hisatools[significance]", or give maps on one grid'
         ) from exc
     values, _ = reproject_interp((source.values.value, source.wcs), wcs, shape_out=tuple(shape))
     return values

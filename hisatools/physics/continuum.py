@@ -1,0 +1,63 @@
+"""Continuum behind the gas: a map of its brightness on the axes of a cube or result."""
+
+import astropy.units as u
+import numpy as np
+
+from hisatools.errors import InputError
+from hisatools.io.maps import onto_grid, read_map
+from hisatools.io.mends import MendLog
+from hisatools.io.units import brightness_unit
+
+__all__ = ["read_continuum"]
+
+
+def read_continuum(path, like, *, unit=None):
+    """Read the brightness of the continuum, as of a 1420 MHz mosaic.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS map of brightness temperature; further axes must have length 1.
+    like : `~hisatools.HISACube` or `~hisatools.HISAResult`
+        On whose sky axes it is wanted.
+    unit : str or `~astropy.units.Unit`, optional
+        Wins over BUNIT. "K (Tb)" and the like are understood.
+
+    Returns
+    -------
+    `~astropy.units.Quantity`, shape (n_y, n_x), K
+        NaN beyond the map, and where it is blank.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no map of temperature, or lies elsewhere.
+    ParameterError
+        If it is on another grid, and the package reproject is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from hisatools.physics import read_continuum
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(8, 24, 24), n_pucks=1, n_components=20), seed=101)
+    >>> header = model.cube.wcs.celestial.to_header()
+    >>> header["BUNIT"] = "K"
+    >>> fits.PrimaryHDU(np.full((24, 24), 5.5), header).writeto("continuum.fits")
+    >>> read_continuum("continuum.fits", model.cube).mean()
+    <Quantity 5.5 K>
+    """
+    source = read_map(path, unit=lambda text: _kelvin(unit, text, path))
+    shape = like.shape[1:] if hasattr(like, "shape") else like.flags.shape[1:]
+    values, _ = onto_grid(source, like.wcs.celestial, shape)
+    return np.asarray(values.to_value(u.K), float) * u.K
+
+
+def _kelvin(unit, text, path):
+    found = brightness_unit(unit, text, MendLog(str(path)))
+    if not found.is_equivalent(u.K):
+        raise InputError(
+            f"{path}: the continuum is in {found}, and its brightness temperature is needed; convert it to K"
+        )
+    return found
