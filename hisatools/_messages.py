@@ -2,6 +2,8 @@
 
 import os
 
+N_GAS = 10
+
 
 def dimensions(shape):
     """The size of a cube in words."""
@@ -175,18 +177,55 @@ def _feature_lines(catalog, n_shown, hidden):
         "reliability": ("reliability", ".2f"),
     }
     shown = {name: about for name, about in shown.items() if name in catalog.colnames and name not in hidden}
+    yield from _rows(rows, shown, len(catalog))
+
+
+def _rows(rows, shown, n_features):
+    """Some rows of a catalogue of more."""
     width = max(len(name) for name in rows["name"])
     yield f"  {'id':>5}  {'name':{width}}" + "".join(f"{title:>13}" for title, _ in shown.values())
     for row in rows:
         cells = [_cell(row[name], form) for name, (_, form) in shown.items()]
         yield f"  {row['id']:>5}  {row['name']:{width}}" + "".join(f"{cell:>13}" for cell in cells)
-    if len(catalog) > len(rows):
-        yield f"  and {len(catalog) - len(rows)} more in catalog.ecsv"
+    if n_features > len(rows):
+        yield f"  and {n_features - len(rows)} more in catalog.ecsv"
 
 
 def _cell(value, form):
     number = float(getattr(value, "value", value))
     return "-" if number != number else f"{number:{form}}"
+
+
+def gas_lines(found):
+    """The gas of the catalogue in words, and the features with the largest columns."""
+    import numpy as np
+
+    from hisatools.physics import GasFlag
+
+    catalog = found.catalog
+    if not len(catalog):
+        yield "The result has no features"
+        return
+    known = np.isfinite(catalog["column_density_peak"].value)
+    yield f"Gas of {int(known.sum())} of {len(catalog)} features"
+    for flag in GasFlag:
+        n_flagged = int(((catalog["gas_flags"] & int(flag)) != 0).sum())
+        if n_flagged:
+            yield f"  {n_flagged} {flag.name.lower().replace('_', ' ')} (gas_flags {int(flag)})"
+    if not known.any():
+        return
+    mass = catalog["mass_hi"][known]
+    if np.isfinite(mass.value).any():
+        yield f"Cold H I: {np.nansum(mass.value):.3g} solar masses in all"
+    order = np.argsort(-np.nan_to_num(catalog["column_density_peak"].value), kind="stable")
+    shown = {
+        "t_spin": ("T_S (K)", ".1f"),
+        "tau_peak": ("tau", ".2f"),
+        "column_density_peak": ("N (cm^-2)", ".2e"),
+        "volume_density": ("n (cm^-3)", ".3g"),
+        "mass_hi": ("M (M_sun)", ".3g"),
+    }
+    yield from _rows(catalog[order[:N_GAS]], shown, len(catalog))
 
 
 def noise_line(result, path, target):

@@ -12,6 +12,7 @@ import warnings
 from functools import partial
 
 from hisatools._arguments import build_parser
+from hisatools._gas_verb import gas
 from hisatools._messages import (
     dimensions,
     extraction_lines,
@@ -297,6 +298,7 @@ VERBS = {
     "noise": noise,
     "significance": significance,
     "residual-mask": residual_mask,
+    "gas": gas,
     "inspect": _inspect,
     "strategies": strategies,
     "backends": _backends,

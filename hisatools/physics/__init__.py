@@ -3,6 +3,7 @@
 from hisatools.physics.amounts import hydrogen_mass, intrinsic_linewidth, total_mass, volume_density
 from hisatools.physics.assumptions import GasParameters
 from hisatools.physics.continuum import read_continuum
+from hisatools.physics.files import write_gas
 from hisatools.physics.gas import Gas, GasFlag, GasModel, column_density
 from hisatools.physics.measure import GasMaps, measure_gas
 from hisatools.physics.pressure import Pressure
@@ -45,4 +46,5 @@ __all__ = [
     "spin_temperature",
     "total_mass",
     "volume_density",
+    "write_gas",
 ]

@@ -71,7 +71,7 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     >>> model = simulate_cube(ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100), seed=3)
     >>> result = HISAExtractor(n_passes=1).run(model.cube)  # doctest: +IGNORE_WARNINGS
     >>> result, maps = measure_gas(result, GasParameters(t_spin=20 * u.K, distance=2 * u.kpc))
-    >>> bool(result.catalog["mass_hi"].max() > 1 * u.solMass)
+    >>> bool((result.catalog["column_density_peak"] > 1e18 / u.cm**2).all())
     True
     """
     voxels = GasVoxels.of(result, t_continuum, parameters.p if p is None else p, parameters.max_continuum)

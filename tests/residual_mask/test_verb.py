@@ -9,9 +9,9 @@ from astropy.io import fits
 
 from hisatools.cli import main
 from hisatools.errors import InputError, ParameterError
+from hisatools.io.maps import SkyMap, onto_grid, read_map
 from hisatools.io.writing import image_header
 from hisatools.residual_mask import ResidualMaskResult, WidthLikelihood
-from hisatools.io.maps import SkyMap, onto_grid, read_map
 from hisatools.residual_mask.simulated import DustModelParameters, map_wcs, simulate_dust
 
 SHAPE = (64, 60)
