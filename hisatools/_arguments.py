@@ -118,6 +118,17 @@ def _fill_simulate(verb):
     verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the random numbers (default 1)")
 
 
+def _fill_export(verb):
+    verb.add_argument("result", metavar="FOLDER", help="what `hisatools extract` wrote")
+    verb.add_argument(
+        "--catalog",
+        metavar="FILE",
+        help="a catalogue of its features with more columns: catalog.ecsv of another verb, or its folder",
+    )
+    add_output(verb, required=True)
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
 def _fill_inspect(verb):
     add_input(verb)
 
@@ -187,6 +198,10 @@ VERBS = {
     "gas": (
         "work out spin temperature, optical depth, column density and mass of what was extracted",
         fill_gas,
+    ),
+    "export": (
+        "write the catalogue as a VOTable and the features' outlines as regions, for TOPCAT, DS9 and CARTA",
+        _fill_export,
     ),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
     "strategies": (

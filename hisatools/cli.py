@@ -12,6 +12,7 @@ import warnings
 from functools import partial
 
 from hisatools._arguments import build_parser
+from hisatools._export_verb import export
 from hisatools._gas_verb import gas
 from hisatools._messages import (
     dimensions,
@@ -299,6 +300,7 @@ VERBS = {
     "significance": significance,
     "residual-mask": residual_mask,
     "gas": gas,
+    "export": export,
     "inspect": _inspect,
     "strategies": strategies,
     "backends": _backends,

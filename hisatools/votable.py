@@ -1,0 +1,142 @@
+"""The catalogue as a VOTable: with a UCD for every column, for TOPCAT and the like."""
+
+from pathlib import Path
+
+from astropy.io.votable import from_table, writeto
+from astropy.table import QTable
+
+from hisatools.io.writing import writing_file
+
+__all__ = ["UCDS", "to_votable", "write_votable"]
+
+# Words of the UCD1+ vocabulary. Places are given by frame.
+UCDS = {
+    "id": "meta.id",
+    "name": "meta.id;meta.main",
+    "velocity": "spect.dopplerVeloc",
+    "velocity_peak": "spect.dopplerVeloc",
+    **{
+        f"{axis}_{end}": f"pos.cartesian.{word};stat.{end}"
+        for axis, word in zip("xyv", "xyz", strict=True)
+        for end in ("min", "max")
+    },
+    "n_voxels": "meta.number",
+    "solid_angle": "phys.angArea",
+    "velocity_fwhm": "spect.line.width",
+    "angular_width_max": "phys.angSize;stat.max",
+    "angular_width_mean": "phys.angSize;stat.mean",
+    "velocity_width_mean": "spect.line.width;stat.mean",
+    "delta_t_peak": "phot.antennaTemp;stat.min",
+    "delta_t_peak_error": "stat.error;phot.antennaTemp",
+    "delta_t_mean": "phot.antennaTemp;stat.mean",
+    "t_unabsorbed_mean": "phot.antennaTemp;stat.mean",
+    "t_on_mean": "phot.antennaTemp;stat.mean",
+    "absorption_integral": "spect.line.intensity",
+    "absorption_integral_error": "stat.error;spect.line.intensity",
+    "absorption_sr": "spect.line.intensity",
+    "absorption_sr_error": "stat.error;spect.line.intensity",
+    "first_pass": "meta.number",
+    "edge": "meta.code.qual",
+    "reliability": "stat.probability",
+    "completeness": "stat.probability",
+    "assessed": "stat.probability",
+    "ts": "stat.value",
+    "ts_prior": "stat.value",
+    "p_local": "stat.probability",
+    "p_global": "stat.probability",
+    "t_spin": "phys.temperature",
+    "tau_peak": "phys.absorption.opticalDepth;stat.max",
+    "column_density_peak": "phys.columnDensity;stat.max",
+    "column_density_mean": "phys.columnDensity;stat.mean",
+    "path_length": "phys.size",
+    "volume_density": "phys.density",
+    "mass_hi": "phys.mass",
+    "mass_total": "phys.mass",
+    "n_opaque": "meta.number",
+    "n_bright": "meta.number",
+    "gas_flags": "meta.code.qual",
+}
+PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1}
+AXES = {
+    "galactic": ("pos.galactic.lon", "pos.galactic.lat"),
+    "barycentricmeanecliptic": ("pos.ecliptic.lon", "pos.ecliptic.lat"),
+}
+EQUATORIAL = ("pos.eq.ra", "pos.eq.dec")
+
+
+def to_votable(catalog):
+    """A catalogue as astropy's VOTable document.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        Of a `~hisatools.HISAResult`.
+
+    Returns
+    -------
+    `~astropy.io.votable.tree.VOTableFile`
+        Columns have their units, descriptions, and UCDs where one is known; the table's description says in
+        which frame places and velocities are.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import QTable
+    >>> from hisatools.votable import to_votable
+    >>> catalog = QTable({"lon": [139.6] * u.deg, "delta_t_peak": [-42.0] * u.K})
+    >>> catalog.meta["FRAME"] = "galactic"
+    >>> [field.ucd for field in to_votable(catalog).get_first_table().fields]
+    ['pos.galactic.lon;meta.main', 'phot.antennaTemp;stat.min']
+    """
+    table = QTable(catalog, copy=True)
+    frame = str(catalog.meta.get("FRAME", "galactic"))
+    for name in table.colnames:
+        ucd = _ucd(name, frame)
+        if ucd:
+            table[name].info.meta = {"ucd": ucd}
+    document = from_table(table, table_id="features")
+    document.get_first_table().description = "; ".join(
+        f"{key} {value}" for key, value in catalog.meta.items() if isinstance(value, (str, int, float))
+    )
+    return document
+
+
+def _ucd(name, frame):
+    if name not in PLACES:
+        return UCDS.get(name)
+    ucd = AXES.get(frame, EQUATORIAL)[PLACES[name]]
+    return f"{ucd};meta.main" if name in ("lon", "lat") else ucd
+
+
+def write_votable(catalog, path, *, overwrite=False):
+    """Write a catalogue as a VOTable (XML), which TOPCAT and others open.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+    path : str or path
+    overwrite : bool
+        Whether an older file may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputError
+        If the file exists and ``overwrite`` is False, or cannot be written.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import QTable
+    >>> from hisatools.votable import write_votable
+    >>> path = write_votable(QTable({"velocity": [-41.0] * u.km / u.s}), "catalog.vot")
+    >>> print(QTable.read(path, format="votable")["velocity"][0])
+    -41.0 km / s
+    """
+    document = to_votable(catalog)
+    with writing_file(path, overwrite=overwrite) as part:
+        writeto(document, str(part), tabledata_format="tabledata")
+    return Path(path).expanduser()

@@ -1,0 +1,117 @@
+"""The catalogue as a VOTable: nothing is lost, and others can read it."""
+
+from xml.etree import ElementTree
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io.votable import parse, ucd
+from astropy.table import QTable
+from numpy.testing import assert_array_equal
+
+from hisatools import HISAExtractor
+from hisatools.catalog import COLUMNS
+from hisatools.errors import OutputError
+from hisatools.parameters import ExtractionParameters
+from hisatools.performance.assessment import DESCRIPTIONS
+from hisatools.physics import GasParameters, measure_gas
+from hisatools.physics.assumptions import GAS_COLUMNS
+from hisatools.simulate import ModelParameters, simulate_cube
+from hisatools.votable import UCDS, to_votable, write_votable
+
+NAMESPACE = "{http://www.ivoa.net/xml/VOTable/v1.3}"
+
+# Far more than a survey would take.
+MANY = ExtractionParameters(critical_brightness=20 * u.K, min_significance=0)
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    """Of a model run, with the columns of the gas."""
+    model = simulate_cube(ModelParameters(shape=(40, 128, 128), n_pucks=60, n_components=150), seed=101)
+    with pytest.warns(UserWarning, match="over a third of the axis"):
+        result = HISAExtractor(n_passes=1, parameters=MANY).run(model.cube)
+    assert len(result.catalog) > 3
+    return measure_gas(result, GasParameters(t_spin=30 * u.K))[0].catalog
+
+
+@pytest.fixture(scope="module")
+def path(catalog, tmp_path_factory):
+    return write_votable(catalog, tmp_path_factory.mktemp("votable") / "catalog.vot")
+
+
+def test_astropy_reads_back_what_was_written(catalog, path):
+    again = QTable.read(path, format="votable")
+    assert again.colnames == catalog.colnames
+    for name in catalog.colnames:
+        if getattr(catalog[name], "unit", None) is not None:
+            assert again[name].unit == catalog[name].unit
+            assert_array_equal(again[name].value, catalog[name].value)
+        else:
+            assert_array_equal(np.asarray(again[name]), np.asarray(catalog[name]), err_msg=name)
+        # Lines may have been broken anew.
+        assert again[name].info.description.split() == catalog[name].info.description.split()
+
+
+def test_a_plain_parser_of_xml_reads_the_same(catalog, path):
+    root = ElementTree.parse(path).getroot()
+    fields = [field.get("name") for field in root.iter(f"{NAMESPACE}FIELD")]
+    assert fields == catalog.colnames
+    rows = [[cell.text or "" for cell in row] for row in root.iter(f"{NAMESPACE}TR")]
+    assert len(rows) == len(catalog)
+    for name, texts in zip(fields, zip(*rows, strict=True), strict=True):
+        values = np.asarray(getattr(catalog[name], "value", catalog[name]))
+        if values.dtype.kind == "U":
+            assert list(texts) == values.tolist()
+        elif values.dtype.kind == "b":
+            assert [text.lower() in ("t", "true", "1") for text in texts] == values.tolist()
+        else:
+            found = np.array([float(text) if text else np.nan for text in texts]).astype(values.dtype)
+            assert_array_equal(found, values, err_msg=name)
+
+
+def test_every_column_has_a_ucd_of_the_vocabulary(catalog):
+    known = {field.name: field.ucd for field in to_votable(catalog).get_first_table().fields}
+    assert all(known.values()), [name for name, one in known.items() if not one]
+    for one in known.values():
+        ucd.parse_ucd(one, check_controlled_vocabulary=True)
+    for name in [*COLUMNS, *DESCRIPTIONS, *GAS_COLUMNS]:
+        assert name in UCDS or name.startswith(("lon", "lat"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        ("galactic", "pos.galactic.lon;meta.main"),
+        ("icrs", "pos.eq.ra;meta.main"),
+        ("fk5", "pos.eq.ra;meta.main"),
+        ("barycentricmeanecliptic", "pos.ecliptic.lon;meta.main"),
+    ],
+)
+def test_places_are_named_by_their_frame(frame, expected):
+    table = QTable({"lon": [10.0] * u.deg})
+    table.meta["FRAME"] = frame
+    (field,) = to_votable(table).get_first_table().fields
+    assert field.ucd == expected
+
+
+def test_the_document_is_valid_and_names_the_frame(path):
+    document = parse(path, verify="exception")
+    assert "FRAME galactic" in document.get_first_table().description
+
+
+def test_the_catalogue_is_left_as_it_was(catalog):
+    before = catalog["lon"].info.meta
+    to_votable(catalog)
+    assert catalog["lon"].info.meta == before
+
+
+def test_no_features_are_a_table_of_no_rows(catalog, tmp_path):
+    again = QTable.read(write_votable(catalog[:0], tmp_path / "none.vot"), format="votable")
+    assert len(again) == 0 and again.colnames == catalog.colnames
+
+
+def test_an_older_file_is_replaced_only_on_demand(catalog, path):
+    with pytest.raises(OutputError, match="exists"):
+        write_votable(catalog, path)
+    write_votable(catalog, path, overwrite=True)
