@@ -34,9 +34,8 @@ def _catalog(path, result):
     try:
         catalog = QTable.read(path, format="ascii.ecsv")
     except Exception as error:  # whatever a damaged file makes the reader stumble over
-        raise InputError(
-            f"{path}: no catalogue ({' '.join(str(error).split())}); give catalog.ecsv"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no catalogue ({reason}); give catalog.ecsv") from error
     if list(catalog["name"]) != list(result.catalog["name"]):
         raise InputError(f"{path}: the catalogue is of other features than the result; give one of its own")
     return catalog
