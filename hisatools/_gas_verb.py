@@ -16,8 +16,6 @@ PLAIN = ("p", "tau", "fraction")
 
 def gas(arguments):
     """``hisatools gas``."""
-    import astropy.units as u
-
     from hisatools.io.writing import check_output
     from hisatools.physics import measure_gas, read_continuum, write_gas
     from hisatools.results import HISAResult
@@ -26,8 +24,8 @@ def gas(arguments):
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
     check_inputs_kept(arguments, folder)
     result = HISAResult.read(arguments.result)
-    continuum = _continuum_number(arguments.continuum) * u.K
-    if continuum != continuum:
+    continuum = _continuum_number(arguments.continuum)
+    if continuum is None:
         continuum = read_continuum(arguments.continuum, result)
     found, maps = measure_gas(result, parameters, t_continuum=continuum)
     write_gas(found, maps, folder, overwrite=arguments.overwrite)
@@ -46,8 +44,14 @@ def _parameters(arguments):
 
 
 def _continuum_number(text):
-    """In K; NaN if it is the name of a file."""
+    """A number with a unit or in K; None if it is the name of a file."""
+    import astropy.units as u
+
+    from hisatools.errors import ParameterError
+    from hisatools.parameters import check_quantity
+
     try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+        number = number_with_unit("--continuum", text, "K")
+    except ParameterError:
+        return None
+    return check_quantity("--continuum", number, u.K, inclusive=True)

@@ -114,7 +114,12 @@ def fill_gas(verb):
     verb.add_argument("result", metavar="FOLDER", help="what `hisatools extract` wrote")
     known = verb.add_mutually_exclusive_group(required=True)
     known.add_argument("--t-spin", metavar="T", help="spin temperature of the gas, K unless a unit is given")
-    known.add_argument("--tau", type=float, metavar="X", help="optical depth of the deepest voxels")
+    known.add_argument(
+        "--tau",
+        type=float,
+        metavar="X",
+        help="optical depth where mean spectra are deepest",
+    )
     known.add_argument(
         "--p-over-k", metavar="P", help="pressure over k, K / cm3 unless a unit is given; for example 4000"
     )
@@ -125,7 +130,7 @@ def fill_gas(verb):
         "--continuum",
         default="0",
         metavar="T",
-        help="continuum behind the gas: K, or the name of a FITS map (default 0)",
+        help="continuum behind the gas, with the cosmic background: K, or the name of a FITS map (default 0)",
     )
     verb.add_argument("--max-continuum", metavar="T", help="leave out sight lines with more, K (default 20)")
     verb.add_argument("--distance", metavar="D", help="for masses and lengths, kpc unless a unit is given")

@@ -53,7 +53,7 @@ UCDS = {
     "mass_hi": "phys.mass",
     "mass_total": "phys.mass",
     "n_opaque": "meta.number",
-    "n_bright": "meta.number",
+    "n_left_out": "meta.number",
     "gas_flags": "meta.code.qual",
 }
 PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1}

@@ -20,6 +20,7 @@ def volume_density(column, path_length):
     Returns
     -------
     `~astropy.units.Quantity`, cm^-3
+        NaN where the path has no length.
 
     Examples
     --------
@@ -31,7 +32,8 @@ def volume_density(column, path_length):
     column, length_cm = same_shape(
         column=plain("column", column, u.cm**-2), path_length=plain("path_length", path_length, u.cm)
     )
-    return column / length_cm * u.cm**-3
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(length_cm > 0, column / length_cm, np.nan) * u.cm**-3
 
 
 def hydrogen_mass(column, area):
@@ -73,7 +75,7 @@ def total_mass(mass, fraction):
 
     Returns
     -------
-    `~astropy.units.Quantity`
+    `~astropy.units.Quantity`, solMass
 
     Examples
     --------
@@ -83,7 +85,7 @@ def total_mass(mass, fraction):
     4975.0 solMass
     """
     fraction = plain_fraction("fraction", fraction)
-    return mass * (2 - fraction) / fraction
+    return plain("mass", mass, u.solMass) * (2 - fraction) / fraction * u.solMass
 
 
 def intrinsic_linewidth(observed, channel_width):
@@ -112,6 +114,6 @@ def intrinsic_linewidth(observed, channel_width):
         observed=plain("observed", observed, u.km / u.s),
         channel_width=plain("channel_width", channel_width, u.km / u.s),
     )
-    squared = width**2 - 8 * np.log(2) / 12 * channel**2
+    squared = np.where(width > 0, width**2, np.nan) - 8 * np.log(2) / 12 * channel**2
     with np.errstate(invalid="ignore"):
         return np.where(squared > 0, np.sqrt(squared), np.nan) * u.km / u.s

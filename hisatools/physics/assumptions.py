@@ -14,16 +14,19 @@ __all__ = ["GAS_COLUMNS", "GasParameters"]
 # name: (unit, description)
 GAS_COLUMNS = {
     "t_spin": (u.K, "Spin temperature T_S of the gas, one for the feature"),
-    "tau_peak": (None, "Optical depth of the deepest voxel"),
+    "tau_peak": (None, "Optical depth of the deepest channel of the feature's mean spectrum"),
     "column_density_peak": (u.cm**-2, "Column density of cold H I of the densest sight line"),
-    "column_density_mean": (u.cm**-2, "Column density of cold H I, mean of the feature's sight lines"),
+    "column_density_mean": (u.cm**-2, "Column density of cold H I, mean of the feature's known sight lines"),
     "path_length": (u.pc, "Path length through the gas, as given or from the largest angular width"),
     "volume_density": (u.cm**-3, "Number density of cold H I: mean column density over the path length"),
-    "mass_hi": (u.solMass, "Mass of cold H I, without helium"),
+    "mass_hi": (u.solMass, "Mass of cold H I of the known sight lines, without helium"),
     "mass_total": (u.solMass, "Mass of all hydrogen, if cold atoms are the given share of its particles"),
     "n_opaque": (None, "Voxels deeper than gas of this T_S can make them: not in the columns and masses"),
-    "n_bright": (None, "Voxels left out for the continuum behind them"),
-    "gas_flags": (None, "What the matter with T_S is: a sum of hisatools.physics.GasFlag, 0 for nothing"),
+    "n_left_out": (None, "Voxels with too much continuum behind them, or with what lies behind not known"),
+    "gas_flags": (
+        None,
+        "What the matter with T_S is: a sum of hisatools.physics.GasFlag; 1 if all is left out",
+    ),
 }
 
 
@@ -40,7 +43,7 @@ class GasParameters(_Parameters):
     t_spin : `~astropy.units.Quantity`, K, optional
         Spin temperature of all features.
     tau : float, optional
-        Optical depth of the deepest voxel of each.
+        Optical depth of each, in the deepest channel of its mean spectrum.
     p_over_k : `~astropy.units.Quantity`, K / cm^3, optional
         Pressure over Boltzmann's constant; about 4000 in the plane of the Galaxy.
     fraction : float
@@ -62,8 +65,6 @@ class GasParameters(_Parameters):
     >>> GasParameters(t_spin=40 * u.K, distance=2 * u.kpc).p
     1.0
     """
-
-    _section = "gas"
 
     p: float = _number(1.0, at_most=1)
     t_spin: u.Quantity | None = None

@@ -1,9 +1,11 @@
 """Continuum behind the gas: a map of its brightness on the axes of a cube or result."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 
-from hisatools.errors import InputError
+from hisatools.errors import HISAWarning, InputError
 from hisatools.io.maps import onto_grid, read_map
 from hisatools.io.mends import MendLog
 from hisatools.io.units import brightness_unit
@@ -26,7 +28,8 @@ def read_continuum(path, like, *, unit=None):
     Returns
     -------
     `~astropy.units.Quantity`, shape (n_y, n_x), K
-        NaN beyond the map, and where it is blank.
+        NaN beyond the map, and where it is blank or not above 0: the continuum holds that of the cosmic
+        background, and some surveys write 0 where they have no data.
 
     Raises
     ------
@@ -51,7 +54,17 @@ def read_continuum(path, like, *, unit=None):
     source = read_map(path, unit=lambda text: _kelvin(unit, text, path))
     shape = like.shape[1:] if hasattr(like, "shape") else like.flags.shape[1:]
     values, _ = onto_grid(source, like.wcs.celestial, shape)
-    return np.asarray(values.to_value(u.K), float) * u.K
+    kelvin = np.array(values.to_value(u.K), float)
+    n_none = np.count_nonzero(kelvin <= 0)
+    if n_none:
+        warnings.warn(
+            f"{path}: {n_none} pixels are not above 0 K and taken as blank: a continuum holds the cosmic "
+            "background",
+            HISAWarning,
+            stacklevel=2,
+        )
+        kelvin[kelvin <= 0] = np.nan
+    return kelvin * u.K
 
 
 def _kelvin(unit, text, path):

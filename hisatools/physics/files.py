@@ -47,7 +47,7 @@ def write_gas(found, maps, folder, *, overwrite=False):
     >>> sorted(path.name for path in folder.iterdir())
     ['catalog.ecsv', 'column_density.fits', 'column_density.png', 'provenance.json']
     """
-    comment = "Cold H I of all features of a sight line; NaN where there is none"
+    comment = "Cold H I of all features of a sight line; NaN where there is none or not all known"
     header = image_header(maps.wcs, unit=u.cm**-2, comments=[comment])
     header["BTYPE"] = "column_density"
     with writing_folder(folder, overwrite=overwrite, names=[]) as part:

@@ -7,10 +7,11 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import ParameterError
+from hisatools.parameters import check_quantity
 from hisatools.physics.constants import COLUMN_PER_KELVIN_KMS, T_CMB
 from hisatools.physics.pressure import LINES, Pressure, spin_at_pressure
 from hisatools.physics.transfer import NO_CONTINUUM, tau_of
-from hisatools.physics.units import plain, plain_fraction, same_shape
+from hisatools.physics.units import plain, plain_fraction, plain_number, same_shape
 
 __all__ = ["Gas", "GasFlag", "GasModel"]
 
@@ -19,7 +20,7 @@ KNOWN = ("p", "t_spin", "tau", "pressure")
 
 
 class GasFlag(IntFlag):
-    """What is the matter with a number; 0 for nothing. All but the last two leave NaN.
+    """What is the matter with a number; 0 for nothing. All but FLOOR and SATURATED leave NaN.
 
     Examples
     --------
@@ -42,9 +43,11 @@ class GasFlag(IntFlag):
     """T_S came out below the floor: it was set to it, and tau or the pressure that was given was dropped."""
     SATURATED = 64
     """The contrast that is left is below its uncertainty: tau is a lower limit."""
+    UNPHYSICAL = 128
+    """What is known cannot be: tau or T_U not above 0, T_C below 0, or T_S below the floor."""
 
 
-BAD = GasFlag.BLANK | GasFlag.NO_ABSORPTION | GasFlag.TOO_DEEP | GasFlag.TOO_WARM | GasFlag.BEHIND
+BAD = ~(GasFlag.FLOOR | GasFlag.SATURATED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +148,15 @@ class GasModel:
             )
         if len(given) == 1:
             object.__setattr__(self, "p", 1.0)
-        plain("floor", self.floor, u.K)
+        check_quantity("floor", self.floor, u.K, inclusive=True)
+        if self.pressure is not None and not isinstance(self.pressure, Pressure):
+            raise ParameterError(
+                f"pressure must be a Pressure, got {self.pressure!r:.60}; give Pressure(p_over_k=..., "
+                "path_length=..., linewidth=...)"
+            )
+        for name, check in (("p", plain_fraction), ("tau", plain_number), ("t_spin", _kelvin)):
+            if getattr(self, name) is not None:
+                check(name, getattr(self, name))
 
     @property
     def given(self):
@@ -176,7 +187,8 @@ class GasModel:
         finite = np.all([np.isfinite(values) for values in numbers.values()], axis=0)
         flags = np.zeros(finite.shape, np.uint8)
         raise_flag(flags, ~finite, GasFlag.BLANK)
-        raise_flag(flags, finite & ~(numbers["depth"] > 0), GasFlag.NO_ABSORPTION)
+        raise_flag(flags, finite & self._unphysical(numbers), GasFlag.UNPHYSICAL)
+        raise_flag(flags, (flags == 0) & ~(numbers["delta_t"] < 0), GasFlag.NO_ABSORPTION)
         spin, tau, p = self._known_p(numbers, flags) if "p" in numbers else self._free_p(numbers, flags)
         bad = (flags & int(BAD)) != 0
         for values in (spin, tau, p):
@@ -184,27 +196,35 @@ class GasModel:
         spin, tau, p, flags = (values.reshape(shape)[()] for values in (spin, tau, p, flags))
         return Gas(spin * u.K, tau, p, flags)
 
+    def _unphysical(self, numbers):
+        """Where what is known cannot be."""
+        wrong = ~(numbers["t_unabsorbed"] > 0) | (numbers["t_continuum"] < 0)
+        if "tau" in numbers:
+            wrong |= ~(numbers["tau"] > 0)
+        if "t_spin" in numbers:
+            wrong |= numbers["t_spin"] < self.floor.to_value(u.K)
+        return wrong
+
     def _numbers(self, delta_t, t_unabsorbed, t_continuum):
         """All that is known as plain arrays of one shape, at least one value long, and the shape wanted."""
         known = {
             "p": lambda: plain_fraction("p", self.p),
-            "t_spin": lambda: plain("t_spin", self.t_spin, u.K),
-            "tau": lambda: np.asarray(self.tau, float),
+            "t_spin": lambda: _kelvin("t_spin", self.t_spin),
+            "tau": lambda: plain_number("tau", self.tau),
             "pressure": lambda: self.pressure.squared_kelvin,
         }
         numbers = {
-            "depth": -plain("delta_t", delta_t, u.K),
-            "t_unabsorbed": plain("t_unabsorbed", t_unabsorbed, u.K),
-            "t_continuum": plain("t_continuum", t_continuum, u.K),
+            "delta_t": _kelvin("delta_t", delta_t),
+            "t_unabsorbed": _kelvin("t_unabsorbed", t_unabsorbed),
+            "t_continuum": _kelvin("t_continuum", t_continuum),
         } | {name: known[name]() for name in self.given}
         arrays = same_shape(**numbers)
         return dict(zip(numbers, np.atleast_1d(*arrays), strict=True)), arrays[0].shape
 
     def _known_p(self, numbers, flags):
-        depth, floor = numbers["depth"], self.floor.to_value(u.K)
+        depth, floor = -numbers["delta_t"], self.floor.to_value(u.K)
         behind = numbers["p"] * numbers["t_unabsorbed"] + numbers["t_continuum"]
-        coldest = np.minimum(floor, numbers.get("t_spin", floor))
-        raise_flag(flags, (flags == 0) & ~(depth < behind - coldest), GasFlag.TOO_DEEP)
+        raise_flag(flags, (flags == 0) & ~(depth < behind - floor), GasFlag.TOO_DEEP)
         if "t_spin" in numbers:
             spin = numbers["t_spin"].copy()
             raise_flag(flags, (flags == 0) & ~(depth < behind - spin), GasFlag.TOO_WARM)
@@ -233,11 +253,16 @@ class GasModel:
             else:
                 tau = numbers["tau"].copy()
                 spin = np.sqrt(numbers["pressure"] / tau)
-            needed = numbers["depth"] / -np.expm1(-tau) + spin - numbers["t_continuum"]
+            needed = numbers["delta_t"] / np.expm1(-tau) + spin - numbers["t_continuum"]
             p = needed / numbers["t_unabsorbed"]
         p[(p > 1) & (p < 1 + ROUNDING)] = 1
+        raise_flag(flags, (flags == 0) & ~(spin >= self.floor.to_value(u.K)), GasFlag.UNPHYSICAL)
         raise_flag(flags, (flags == 0) & ~((p > 0) & (p <= 1)), GasFlag.BEHIND)
         return spin, tau, p
+
+
+def _kelvin(name, value):
+    return plain(name, value, u.K)
 
 
 def raise_flag(flags, where, flag):
@@ -273,7 +298,7 @@ def column_density(t_spin, tau, linewidth, *, line="gaussian"):
         raise ParameterError(f"unknown line {line!r}; known: {', '.join(map(repr, LINES))}")
     spin, tau, width_kms = same_shape(
         t_spin=plain("t_spin", t_spin, u.K),
-        tau=np.asarray(tau, float),
+        tau=plain_number("tau", tau),
         linewidth=plain("linewidth", linewidth, u.km / u.s),
     )
     return COLUMN_PER_KELVIN_KMS * LINES[line] * spin * tau * width_kms * u.cm**-2

@@ -25,7 +25,7 @@ class GasMaps:
     tau : `~numpy.ndarray`, shape (n,)
         Of each, in the order of the array; NaN where it is not known.
     column_density : `~astropy.units.Quantity`, shape (n_y, n_x), cm^-2
-        Of all features of a sight line; NaN where there is none.
+        Of all features of a sight line; NaN where there is none, or where one of them is not known.
     wcs : `~astropy.wcs.WCS`
         Of the map.
     """
@@ -38,9 +38,10 @@ class GasMaps:
 def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     """Add the properties of the gas to a catalogue.
 
-    A feature is one cloud of one spin temperature. T_S is given, or found where the absorption is deepest:
-    from the optical depth there, or by pressure from the whole line there. It then tells the optical depth
-    of all voxels of the feature, and that the columns.
+    A feature is one cloud of one spin temperature. T_S is given, or found from the feature's mean spectrum:
+    from the optical depth of its deepest channel, or by pressure from the whole line. It then tells the
+    optical depth of all voxels of the feature, and that the columns. The mean, as the deepest of many voxels
+    owes its depth to noise.
 
     Parameters
     ----------
@@ -75,37 +76,56 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     True
     """
     voxels = GasVoxels.of(result, t_continuum, parameters.p if p is None else p, parameters.max_continuum)
-    columns = _feature_columns(voxels, result.catalog, parameters)
+    columns = _feature_columns(voxels, result, parameters)
     catalog = result.catalog.copy()
     for name, (unit, description) in GAS_COLUMNS.items():
         catalog[name] = columns[name] if unit is None else columns[name] * unit
         catalog[name].info.description = description
-    found = replace(result, catalog=catalog, meta=result.meta | {"gas": parameters.to_dict()})
+    about = parameters.to_dict() | {"t_continuum": _described(t_continuum, "K")}
+    about |= {} if p is None else {"p": _described(p, "")}
+    found = replace(result, catalog=catalog, meta=result.meta | {"gas": about})
     tau, column = voxels.solved(columns["t_spin"])
-    total = np.bincount(voxels.sight_line, column, minlength=voxels.n_sight_lines)
-    known = np.bincount(voxels.sight_line, np.isfinite(tau), minlength=voxels.n_sight_lines) > 0
-    total = np.where(known, total, np.nan).reshape(result.flags.shape[1:])
-    return found, GasMaps(tau, total * u.cm**-2, result.wcs.celestial)
+    unknown = voxels.left_out | ~np.isfinite(columns["t_spin"])[voxels.feature]
+    map_ = voxels.map_of(column, unknown).reshape(result.flags.shape[1:])
+    return found, GasMaps(tau, map_ * u.cm**-2, result.wcs.celestial)
 
 
-def _feature_columns(voxels, catalog, parameters):
-    length_pc = _length_pc(catalog["angular_width_max"].to_value(u.rad), parameters)
-    spin, flags = _spin(voxels, parameters, length_pc)
+def _described(values, unit):
+    """A number, or the range of a map or cube, in words for the provenance."""
+    values = np.asarray(getattr(values, "value", values), float)
+    if values.ndim == 0:
+        return f"{values:g} {unit}".strip()
+    if not np.isfinite(values).any():
+        return "a map without values"
+    kind = "map" if values.ndim == 2 else "cube"
+    return f"a {kind}, {np.nanmin(values):g} to {np.nanmax(values):g} {unit}".strip()
+
+
+def _feature_columns(voxels, result, parameters):
+    length_pc = _length_pc(result.catalog["angular_width_max"].to_value(u.rad), parameters)
+    spin, tau_peak, flags = _spin(voxels, parameters, length_pc)
     tau, column = voxels.solved(spin)
-    known = np.isfinite(spin)
-    opaque = voxels.use & ~np.isfinite(tau) & known[voxels.feature]
-    peak, mean = voxels.of_sight_lines(column)
+    peak, mean, n_known = voxels.of_sight_lines(tau, column)
     columns = {
         "t_spin": spin,
-        "tau_peak": np.where(known, tau[voxels.deepest], np.nan),
-        "column_density_peak": np.where(known, peak, np.nan),
-        "column_density_mean": np.where(known, mean, np.nan),
+        "tau_peak": tau_peak,
+        "column_density_peak": peak,
+        "column_density_mean": mean,
         "path_length": length_pc,
-        "n_opaque": voxels.counted(opaque),
-        "n_bright": voxels.counted(voxels.bright),
+        "n_opaque": voxels.counted(voxels.use & ~np.isfinite(tau) & np.isfinite(spin)[voxels.feature]),
+        "n_left_out": voxels.counted(voxels.left_out),
         "gas_flags": flags,
     }
-    return columns | _amounts(columns, catalog["solid_angle"].to_value(u.sr), parameters)
+    # One spectrum has no area on the sky: what it covers is made up.
+    pixel_sr = np.nan if voxels.n_sight_lines == 1 else _pixel_sr(voxels, result.catalog)
+    return columns | _amounts(columns, n_known * pixel_sr, parameters)
+
+
+def _pixel_sr(voxels, catalog):
+    """Solid angle of the pixels of each feature."""
+    key = np.unique(voxels.feature * np.int64(voxels.n_sight_lines) + voxels.sight_line)
+    n_lines = np.bincount(key // voxels.n_sight_lines, minlength=voxels.n_features)
+    return catalog["solid_angle"].to_value(u.sr) / np.maximum(n_lines, 1)
 
 
 def _length_pc(width_rad, parameters):
@@ -118,30 +138,31 @@ def _length_pc(width_rad, parameters):
 
 
 def _spin(voxels, parameters, length_pc):
-    """T_S of each feature in K, found where it is deepest, and what is the matter with it."""
-    spin = np.full(voxels.n_features, np.nan)
+    """T_S of each feature in K, tau where its mean spectrum is deepest, and what is the matter with them."""
+    depth, unabsorbed, p, continuum = voxels.profiles()
+    some = np.isfinite(depth).any(axis=0)
+    spin, tau = np.full(voxels.n_features, np.nan), np.full(voxels.n_features, np.nan)
     flags = np.full(voxels.n_features, GasFlag.BLANK, np.uint8)
-    some = np.flatnonzero(voxels.deepest >= 0)
-    if parameters.p_over_k is None:
-        at = voxels.deepest[some]
-        model = GasModel(p=voxels.p[at], t_spin=parameters.t_spin, tau=parameters.tau, floor=parameters.floor)
-        gas = model.solve(*voxels.sky(at), t_continuum=voxels.continuum[at] * u.K)
-        spin[some], flags[some] = gas.t_spin.value, gas.flags
-        return spin, flags
-    for number in some:
-        line = voxels.line(number)
+    sky = [-depth[:, some] * u.K, unabsorbed[:, some] * u.K]
+    share = np.where(np.isfinite(p[:, some]), np.clip(p[:, some], None, 1), np.nan)
+    if not some.any():
+        return spin, tau, flags
+    if parameters.p_over_k is not None:
         pressure = Pressure(
-            path_length=length_pc[number] * u.pc,
+            path_length=length_pc[some] * u.pc,
             linewidth=voxels.channel_kms * u.km / u.s,
             p_over_k=parameters.p_over_k,
             fraction=parameters.fraction,
             line="channel",
         )
-        model = GasModel(p=voxels.p[line], pressure=pressure, floor=parameters.floor)
-        gas = solve_profiles(model, *voxels.sky(line), t_continuum=voxels.continuum[line] * u.K)
-        deepest = np.flatnonzero(line == voxels.deepest[number])[0]
-        spin[number], flags[number] = gas.t_spin[deepest].value, gas.flags[deepest]
-    return spin, flags
+        model = GasModel(p=share, pressure=pressure, floor=parameters.floor)
+        gas = solve_profiles(model, *sky, t_continuum=continuum[:, some] * u.K)
+    else:
+        model = GasModel(p=share, t_spin=parameters.t_spin, tau=parameters.tau, floor=parameters.floor)
+        gas = model.solve(*sky, t_continuum=continuum[:, some] * u.K)
+    deepest = np.nanargmax(depth[:, some], axis=0), np.arange(np.count_nonzero(some))
+    spin[some], tau[some], flags[some] = (part[deepest] for part in (gas.t_spin.value, gas.tau, gas.flags))
+    return spin, tau, flags
 
 
 def _amounts(columns, solid_angle_sr, parameters):

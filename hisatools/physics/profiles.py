@@ -1,5 +1,7 @@
 """One spin temperature for a whole line: the ideal gas law summed over channels, without a Gaussian."""
 
+import math
+
 import astropy.units as u
 import numpy as np
 from numba import njit
@@ -7,7 +9,7 @@ from numba import njit
 from hisatools.errors import ParameterError
 from hisatools.physics.gas import BAD, Gas, GasFlag, raise_flag
 from hisatools.physics.transfer import NO_CONTINUUM, tau_of
-from hisatools.physics.units import plain, same_shape
+from hisatools.physics.units import plain, plain_fraction, same_shape
 
 __all__ = ["solve_profiles"]
 
@@ -67,7 +69,7 @@ def solve_profiles(model, delta_t, t_unabsorbed, *, t_continuum=NO_CONTINUUM):
         delta_t=-plain("delta_t", delta_t, u.K),
         t_unabsorbed=plain("t_unabsorbed", t_unabsorbed, u.K),
         t_continuum=plain("t_continuum", t_continuum, u.K),
-        p=np.asarray(model.p, float),
+        p=plain_fraction("p", model.p),
         pressure=model.pressure.squared_kelvin,
     )
     if depth.ndim == 0:
@@ -78,14 +80,19 @@ def solve_profiles(model, delta_t, t_unabsorbed, *, t_continuum=NO_CONTINUUM):
         raise ParameterError("pressure differs along the first axis, which is that of the channels")
     floor, behind = model.floor.to_value(u.K), p * unabsorbed + continuum
     flags = _flags(depth, behind, squared, floor)
-    spin = np.empty(depth.shape[1:])
-    columns = (np.ascontiguousarray(part).reshape(len(depth), -1) for part in (depth, behind, flags == 0))
-    _solve_all(*columns, np.ascontiguousarray(squared[0]).reshape(-1), spin.reshape(-1))
-    cold = spin < floor
-    spin = np.broadcast_to(np.where(cold, floor, spin), depth.shape).copy()
-    raise_flag(flags, (flags == 0) & cold, GasFlag.FLOOR)
+    raise_flag(flags, (flags == 0) & ~((unabsorbed > 0) & (continuum >= 0)), GasFlag.UNPHYSICAL)
+    n_v, n = len(depth), math.prod(depth.shape[1:])
+    columns = (np.array(part).reshape(n_v, n) for part in (depth, behind, flags == 0))
+    spin, tau = np.full(n, np.nan), np.full((n_v, n), np.nan)
+    if n_v:
+        _solve_all(*columns, np.array(squared[0]).reshape(-1), spin, tau)
+    spin = np.broadcast_to(spin.reshape(depth.shape[1:]), depth.shape).copy()
+    tau, p = tau.reshape(depth.shape), p.copy()
+    cold = (flags == 0) & (spin < floor)
+    raise_flag(flags, cold, GasFlag.FLOOR)
+    spin[cold] = floor
+    tau[cold] = tau_of(depth[cold], behind[cold] - floor)
     bad = (flags & int(BAD)) != 0
-    tau, p = tau_of(depth, behind - spin), p.copy()
     for values in (spin, tau, p):
         values[bad] = np.nan
     return Gas(spin * u.K, tau, p, flags)
@@ -100,37 +107,61 @@ def _flags(depth, behind, squared, floor):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solve_all(depth, behind, use, squared, found):
-    for place in range(found.size):
-        found[place] = _solve(depth[:, place], behind[:, place], use[:, place], squared[place])
+def _solve_all(depth, behind, use, squared, spin, tau):
+    for place in range(spin.size):
+        spin[place] = _solve(depth[:, place], behind[:, place], use[:, place], squared[place], tau[:, place])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solve(depth, behind, use, squared):
-    """Root in T_S by Newton's steps in a bracket; NaN where no channel absorbs."""
-    low, high = 0.0, np.inf
+def _solve(depth, behind, use, squared, tau):
+    """Root by Newton's steps in a bracket; NaN where no channel absorbs. Fills in the optical depths.
+
+    The unknown is the logarithm of what T_S lacks to the warmest possible, of which next to nothing is left
+    where the cloud is opaque: T_S itself is then known to rounding, and tau is not.
+    """
+    warmest = np.inf
     for k in range(depth.size):
         if use[k]:
-            high = min(high, behind[k] - depth[k])
-    if high == np.inf:
+            warmest = min(warmest, behind[k] - depth[k])
+    if warmest == np.inf:
         return np.nan
-    spin = 0.5 * high
+    high, width = np.log(warmest), 1.0
+    low = high - width
+    while _excess(low, depth, behind, use, squared, warmest, tau)[0] < 0:
+        width *= 2
+        low, high = low - width, low
+    x = 0.5 * (low + high)
     for _ in range(MAX_STEPS):
-        tau, slope = 0.0, 0.0
-        for k in range(depth.size):
-            if use[k]:
-                left = behind[k] - spin - depth[k]
-                tau += np.log((behind[k] - spin) / left)
-                slope += 1 / left - 1 / (behind[k] - spin)
-        excess = spin * spin * tau - squared
+        excess, slope = _excess(x, depth, behind, use, squared, warmest, tau)
         if excess > 0:
-            high = spin
+            low = x
         else:
-            low = spin
-        step = spin - excess / (spin * (2 * tau + spin * slope))
-        if not low < step < high:
+            high = x
+        step = x - excess / slope
+        if not low <= step <= high:
             step = 0.5 * (low + high)
-        if abs(step - spin) <= TOLERANCE * spin:
-            return step
-        spin = step
-    return spin
+        done = abs(step - x) <= TOLERANCE * max(abs(x), 1.0)
+        x = step
+        if done:
+            break
+    _excess(x, depth, behind, use, squared, warmest, tau)
+    return warmest - np.exp(x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _excess(x, depth, behind, use, squared, warmest, tau):
+    """T_S^2 times the sum of tau, less A, and its slope in x, for T_S that lacks exp(x) to the warmest."""
+    lacking = np.exp(x)
+    spin, total, slope = warmest - lacking, 0.0, 0.0
+    for k in range(depth.size):
+        if use[k]:
+            # Of B - T_S - d there is what T_S lacks, and what the channel has more than the deepest.
+            more = behind[k] - depth[k] - warmest
+            left = x if more <= 0 else np.log(lacking + more)
+            contrast = behind[k] - spin
+            # To rounding in either case: of little depth little is left of a difference of logarithms.
+            thin = depth[k] < 0.5 * contrast
+            tau[k] = -np.log1p(-depth[k] / contrast) if thin else np.log(contrast) - left
+            total += tau[k]
+            slope += lacking / contrast - (1.0 if more <= 0 else lacking / (lacking + more))
+    return spin * spin * total - squared, spin * (spin * slope - 2 * lacking * total)

@@ -11,6 +11,7 @@ from hisatools.physics.units import plain, plain_fraction, same_shape
 __all__ = ["ContinuumSlope", "fit_continuum_slope"]
 
 MIN_SIGHT_LINES = 3
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class ContinuumSlope:
         Returns
         -------
         `~astropy.units.Quantity`, K
+            NaN where it comes out below 0.
         """
-        return self.offset + plain_fraction("p", p) * plain("t_unabsorbed", t_unabsorbed, u.K) * u.K
+        spin = self.offset.to_value(u.K) + plain_fraction("p", p) * plain("t_unabsorbed", t_unabsorbed, u.K)
+        return np.where(spin >= 0, spin, np.nan)[()] * u.K
 
 
 def fit_continuum_slope(delta_t, t_continuum, *, sigma_delta_t=None):
@@ -104,7 +107,8 @@ def fit_continuum_slope(delta_t, t_continuum, *, sigma_delta_t=None):
     value, slope = covariance @ design.T @ (depth / sigma)
     if sigma_delta_t is None:
         covariance *= np.sum((depth - value - slope * continuum) ** 2) / (depth.size - 2)
-    possible = -1 < slope < 0
+    # A slope of rounding alone is none.
+    possible = -1 < slope < 0 and -slope * np.ptp(continuum) > ROUNDING * np.abs(depth).max()
     gradient = np.array([-1 / slope, value / slope**2]) if slope else np.full(2, np.nan)
     return ContinuumSlope(
         tau=float(-np.log1p(slope)) if possible else np.nan,

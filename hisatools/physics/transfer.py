@@ -16,7 +16,7 @@ with :math:`p` the share of :math:`T_\mathrm{U}` that comes from behind. In what
 import astropy.units as u
 import numpy as np
 
-from hisatools.physics.units import plain, plain_fraction, same_shape
+from hisatools.physics.units import plain, plain_fraction, plain_number, same_shape
 
 __all__ = [
     "delta_t",
@@ -48,7 +48,7 @@ def delta_t(t_spin, tau, t_unabsorbed, *, p=1.0, t_continuum=NO_CONTINUUM):
     Returns
     -------
     `~astropy.units.Quantity`, K
-        Negative where the cloud is darker than what lies behind it.
+        Negative where the cloud is darker than what lies behind it; NaN for a negative T_S or tau.
 
     Examples
     --------
@@ -59,10 +59,11 @@ def delta_t(t_spin, tau, t_unabsorbed, *, p=1.0, t_continuum=NO_CONTINUUM):
     """
     spin, tau, behind = same_shape(
         t_spin=plain("t_spin", t_spin, u.K),
-        tau=np.asarray(tau, float),
+        tau=plain_number("tau", tau),
         t_unabsorbed=_behind(t_unabsorbed, p, t_continuum),
     )
-    return -(behind - spin) * -np.expm1(-tau) * u.K
+    possible = (tau >= 0) & (spin >= 0)
+    return np.where(possible, (behind - spin) * np.expm1(-np.where(possible, tau, 0)), np.nan) * u.K
 
 
 def optical_depth(delta_t, t_spin, t_unabsorbed, *, p=1.0, t_continuum=NO_CONTINUUM):
@@ -88,7 +89,7 @@ def optical_depth(delta_t, t_spin, t_unabsorbed, *, p=1.0, t_continuum=NO_CONTIN
     0.96
     """
     depth, spin, behind = _three(delta_t, "t_spin", t_spin, t_unabsorbed, p, t_continuum)
-    return tau_of(depth, behind - spin)
+    return tau_of(depth, np.where(spin >= 0, behind - spin, np.nan))
 
 
 def spin_temperature(delta_t, tau, t_unabsorbed, *, p=1.0, t_continuum=NO_CONTINUUM):
@@ -198,8 +199,8 @@ def min_background_fraction(delta_t, t_spin, t_unabsorbed, *, t_continuum=NO_CON
         t_continuum=plain("t_continuum", t_continuum, u.K),
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = (depth + spin - continuum) / unabsorbed
-    return np.where((depth > 0) & (unabsorbed > 0) & (p <= 1), np.maximum(p, 0), np.nan)
+        p = np.where(depth + spin <= continuum, 0, (depth + spin - continuum) / unabsorbed)
+    return np.where((depth > 0) & (spin >= 0) & (unabsorbed >= 0) & (p <= 1), p, np.nan)
 
 
 def tau_of(depth, contrast):
@@ -221,7 +222,7 @@ def _behind(t_unabsorbed, p, t_continuum):
 
 def _three(delta_t, name, value, t_unabsorbed, p, t_continuum):
     """d, what is known of the cloud, and B."""
-    known = plain(name, value, u.K) if name == "t_spin" else np.asarray(value, float)
+    known = plain(name, value, u.K) if name == "t_spin" else plain_number(name, value)
     return same_shape(
         delta_t=-plain("delta_t", delta_t, u.K),
         **{name: known},

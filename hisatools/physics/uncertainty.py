@@ -11,12 +11,12 @@ from hisatools.parameters import check_number
 from hisatools.physics.gas import BAD, Gas, GasFlag, column_density, raise_flag
 from hisatools.physics.pressure import PRESSURE
 from hisatools.physics.transfer import NO_CONTINUUM
-from hisatools.physics.units import plain
+from hisatools.physics.units import plain, same_shape, with_unit
 
 __all__ = ["GasErrors", "GasSigmas", "draw_gas", "propagate"]
 
-# Of the differences that stand for derivatives, in sigmas.
-STEP = 1e-3
+# Of the differences that stand for derivatives: in sigmas, and at most as a share of what must be positive.
+STEP, MAX_SHARE = 1e-5, 0.5
 MAX_DRAWN = 10_000_000
 UNITS = {
     "delta_t": u.K,
@@ -28,8 +28,10 @@ UNITS = {
     "p_over_k": PRESSURE,
     "path_length": u.pc,
     "linewidth": u.km / u.s,
+    "fraction": u.dimensionless_unscaled,
 }
-OF_PRESSURE = ("p_over_k", "path_length", "linewidth")
+OF_PRESSURE = ("p_over_k", "path_length", "linewidth", "fraction")
+SHARES = ("p", "fraction")
 QUANTITIES = ("t_spin", "tau", "p", "column_density")
 
 
@@ -42,7 +44,8 @@ class GasSigmas:
     delta_t, t_unabsorbed, t_continuum, t_spin : `~astropy.units.Quantity`, K, optional
         That of dT holds that of T_U: where T_U is too high, dT is too deep by as much. Both are moved
         together, and what is left of dT's is the noise of the observed brightness.
-    p, tau : array_like, optional
+    p, tau, fraction : array_like, optional
+        The last is f_n of the pressure.
     p_over_k : `~astropy.units.Quantity`, K / cm^3, optional
     path_length : `~astropy.units.Quantity`, length, optional
     linewidth : `~astropy.units.Quantity`, velocity, optional
@@ -64,18 +67,31 @@ class GasSigmas:
     p_over_k: u.Quantity | None = None
     path_length: u.Quantity | None = None
     linewidth: u.Quantity | None = None
+    fraction: float | None = None
 
     def __post_init__(self):
         for name, sigma in self.given.items():
-            values = plain(f"sigma of {name}", sigma, UNITS[name])
-            if (values < 0).any():
-                raise ParameterError(f"sigma of {name} must not be negative, got {values.min():g}")
+            if (sigma < 0).any():
+                raise ParameterError(f"sigma of {name} must not be negative, got {sigma.min():g}")
+        if {"delta_t", "t_unabsorbed"} <= set(self.given):
+            of_delta, of_unabsorbed = same_shape(
+                delta_t=self.given["delta_t"], t_unabsorbed=self.given["t_unabsorbed"]
+            )
+            if (of_delta < of_unabsorbed).any():
+                raise ParameterError(
+                    "sigma of delta_t is below that of t_unabsorbed, which it holds, as dT = T_ON - T_U; "
+                    "add the noise of T_ON in quadrature"
+                )
 
     @property
     def given(self):
-        """Those that are known, as Quantities by name."""
-        all_of_them = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: u.Quantity(sigma) for name, sigma in all_of_them.items() if sigma is not None}
+        """Those that are known, by name: arrays in K, km/s, pc and K / cm^3."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            name: plain(f"sigma of {name}", with_unit(sigma, UNITS[name]), UNITS[name])
+            for name, sigma in known.items()
+            if sigma is not None
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +130,7 @@ def propagate(
     linewidth : `~astropy.units.Quantity`, velocity, optional
         For the column density; by default that of the model's pressure.
     n_sigma_left : float
-        Where fewer sigmas of dT than this are left between the absorption and an opaque cloud,
+        Where no more of its sigmas than this are left between the absorption and an opaque cloud,
         `GasFlag.SATURATED` is set.
 
     Returns
@@ -135,18 +151,17 @@ def propagate(
     >>> print(f"{errors.gas.tau:.2f} +- {errors.tau:.2f}")
     1.07 +- 0.14
     """
-    inputs = _inputs(model, delta_t, t_unabsorbed, t_continuum, linewidth, sigmas)
+    inputs, known = _inputs(model, delta_t, t_unabsorbed, t_continuum, linewidth, sigmas)
     gas, values = _solved(model, inputs)
     squares = [0.0] * len(QUANTITIES)
-    for moved in _directions(sigmas):
+    for moved in _directions(known):
         changes = _changes(model, inputs, moved, values)
         squares = [one + change**2 for one, change in zip(squares, changes, strict=True)]
-    known = np.isfinite(values[0])
     found = [
-        np.where(known & np.isfinite(value), np.sqrt(one), np.nan)
+        np.where(np.isfinite(values[0]) & np.isfinite(value), np.sqrt(one), np.nan)
         for value, one in zip(values, squares, strict=True)
     ]
-    return GasErrors(_saturated(gas, inputs, sigmas, n_sigma_left), *_with_units(found))
+    return GasErrors(_saturated(gas, inputs, known, n_sigma_left), *_with_units(found))
 
 
 def draw_gas(
@@ -194,7 +209,8 @@ def draw_gas(
     0.14, possible 1.00
     """
     n_draws = check_number("n_draws", n_draws, integer=True)
-    inputs = _inputs(model, delta_t, t_unabsorbed, t_continuum, linewidth, sigmas)
+    seed = check_number("seed", seed, inclusive=True, integer=True)
+    inputs, known = _inputs(model, delta_t, t_unabsorbed, t_continuum, linewidth, sigmas)
     gas, values = _solved(model, inputs)
     if values[0].size * n_draws > MAX_DRAWN:
         raise ParameterError(
@@ -203,14 +219,14 @@ def draw_gas(
         )
     rng = np.random.default_rng(seed)
     shape = (n_draws, *values[0].shape)
-    _, drawn = _solved(model, _moved(inputs, _drawn(inputs, sigmas, shape, rng)))
+    _, drawn = _solved(model, _moved(inputs, _drawn(inputs, known, shape, rng)))
     drawn = [np.broadcast_to(one, shape) for one in drawn]
     possible = np.isfinite(drawn[0]).mean(axis=0)
     low, middle, high = zip(*(_percentiles(one) for one in drawn), strict=True)
     t_spin, tau, p, _ = _with_units([np.where(np.isfinite(values[0]), one, np.nan) for one in middle])
     gas = replace(gas, t_spin=t_spin, tau=tau, p=p)
     halves = [np.where(np.isfinite(values[0]), (b - a) / 2, np.nan) for a, b in zip(low, high, strict=True)]
-    return GasErrors(_saturated(gas, inputs, sigmas, n_sigma_left), *_with_units(halves), possible[()])
+    return GasErrors(_saturated(gas, inputs, known, n_sigma_left), *_with_units(halves), possible[()])
 
 
 def _percentiles(drawn):
@@ -222,55 +238,67 @@ def _percentiles(drawn):
 
 
 def _inputs(model, delta_t, t_unabsorbed, t_continuum, linewidth, sigmas):
-    """All that may be uncertain, as Quantities by name."""
+    """All that may be uncertain, and its sigmas: plain arrays of one shape by name."""
     inputs = {"delta_t": delta_t, "t_unabsorbed": t_unabsorbed, "t_continuum": t_continuum}
     inputs |= {name: getattr(model, name) for name in ("p", "t_spin", "tau") if name in model.given}
     if model.pressure is not None:
         inputs |= {name: getattr(model.pressure, name) for name in OF_PRESSURE}
     if linewidth is not None:
+        if "linewidth" in inputs:
+            raise ParameterError("linewidth is that of the model's pressure; leave it out")
         inputs["linewidth"] = linewidth
-    for name in sigmas.given:
-        if name not in inputs:
-            raise ParameterError(
-                f"sigma of {name} is given, and the model does not know {name}; known: {', '.join(inputs)}"
-            )
-    return {
-        name: u.Quantity(plain(name, u.Quantity(value), UNITS[name]), UNITS[name])
-        for name, value in inputs.items()
-    }
+    unknown = [name for name in sigmas.given if name not in inputs]
+    if unknown:
+        raise ParameterError(
+            f"sigma of {unknown[0]} is given, and the model does not know {unknown[0]}; known: "
+            f"{', '.join(inputs)}"
+        )
+    arrays = {name: plain(name, with_unit(value, UNITS[name]), UNITS[name]) for name, value in inputs.items()}
+    both = same_shape(**arrays, **{f"sigma of {name}": sigma for name, sigma in sigmas.given.items()})
+    known = dict(zip(sigmas.given, both[len(arrays) :], strict=True))
+    return dict(zip(arrays, both[: len(arrays)], strict=True)), known
 
 
 def _solved(model, inputs):
     """The gas, and its `QUANTITIES` as plain arrays of one shape."""
-    known = {name: inputs[name] for name in ("p", "t_spin", "tau") if name in model.given}
-    known |= {name: known[name].value for name in ("p", "tau") if name in known}
+    units = {name: values if UNITS[name] == "" else values * UNITS[name] for name, values in inputs.items()}
+    known = {name: units[name] for name in ("p", "t_spin", "tau") if name in model.given}
     if model.pressure is not None:
-        known["pressure"] = replace(model.pressure, **{name: inputs[name] for name in OF_PRESSURE})
+        known["pressure"] = replace(model.pressure, **{name: units[name] for name in OF_PRESSURE})
     gas = replace(model, **known).solve(
-        inputs["delta_t"], inputs["t_unabsorbed"], t_continuum=inputs["t_continuum"]
+        units["delta_t"], units["t_unabsorbed"], t_continuum=units["t_continuum"]
     )
     line = "gaussian" if model.pressure is None else model.pressure.line
-    column = (
-        column_density(gas.t_spin, gas.tau, inputs["linewidth"], line=line).value
-        if "linewidth" in inputs
-        else np.full(np.shape(gas.tau), np.nan)
-    )
+    column = np.full(np.shape(gas.tau), np.nan)
+    if "linewidth" in units:
+        column = column_density(gas.t_spin, gas.tau, units["linewidth"], line=line).value
     return gas, np.broadcast_arrays(gas.t_spin.value, gas.tau, gas.p, column)
 
 
 def _changes(model, inputs, moved, values):
     """By how much the `QUANTITIES` change where something moves by one sigma, to first order."""
-    down = _solved(model, _moved(inputs, {name: -STEP * by for name, by in moved.items()}))[1]
-    if "p" in moved:
-        # Above 1 there is nothing.
-        return [(value - below) / STEP for value, below in zip(values, down, strict=True)]
-    up = _solved(model, _moved(inputs, {name: STEP * by for name, by in moved.items()}))[1]
-    return [(above - below) / (2 * STEP) for above, below in zip(up, down, strict=True)]
+    step = np.full(values[0].shape, STEP)
+    for name, sigma in moved.items():
+        if name not in ("delta_t", "t_unabsorbed"):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = np.fmin(step, np.where(sigma > 0, MAX_SHARE * inputs[name] / sigma, STEP))
+    down = _solved(model, _moved(inputs, {name: -step * by for name, by in moved.items()}))[1]
+    # Above 1 there is no share.
+    only_down = np.any([inputs[name] == 1 for name in moved if name in SHARES], axis=0)
+    up_by = {name: np.where(only_down, 0, step * by) for name, by in moved.items()}
+    up = _solved(model, _moved(inputs, up_by))[1]
+    changes = []
+    for value, above, below in zip(values, up, down, strict=True):
+        # Where one side is no cloud, the other tells.
+        above, below = (np.where(np.isfinite(one), one, value) for one in (above, below))
+        sides = 2.0 - (only_down | (above == value) | (below == value))
+        changes.append((above - below) / (sides * step))
+    return changes
 
 
 def _directions(sigmas):
     """What moves together, by one sigma."""
-    given = dict(sigmas.given)
+    given = dict(sigmas)
     of_noise, of_unabsorbed = given.pop("delta_t", None), given.pop("t_unabsorbed", None)
     if of_unabsorbed is not None:
         yield {"t_unabsorbed": of_unabsorbed, "delta_t": -of_unabsorbed}
@@ -282,9 +310,7 @@ def _directions(sigmas):
 
 def _of_noise(of_delta, of_unabsorbed):
     """What dT's uncertainty holds beside that of T_U."""
-    if of_unabsorbed is None:
-        return of_delta
-    return np.sqrt(np.maximum(of_delta**2 - of_unabsorbed**2, 0 * u.K**2))
+    return of_delta if of_unabsorbed is None else np.sqrt(of_delta**2 - of_unabsorbed**2)
 
 
 def _moved(inputs, by):
@@ -292,29 +318,34 @@ def _moved(inputs, by):
 
 
 def _drawn(inputs, sigmas, shape, rng):
-    """How far everything is moved in one draw."""
+    """How far everything is moved in each draw."""
     by = {}
     for moved in _directions(sigmas):
         (first, sigma), *_ = moved.items()
         if first in ("delta_t", "t_unabsorbed"):
             normal = rng.standard_normal(shape)
         else:
-            value, sigma = inputs[first].value, sigma.to_value(UNITS[first])
-            width = np.where(sigma > 0, sigma, 1.0)
-            top = (1 - value) / width if first == "p" else np.inf
+            # What is not known stays so, whatever is drawn.
+            value = np.where(np.isfinite(inputs[first]), inputs[first], 0.5)
+            width = np.where((sigma > 0) & np.isfinite(sigma), sigma, 1.0)
+            top = (1 - value) / width if first in SHARES else np.inf
             normal = truncnorm.rvs(-value / width, top, size=shape, random_state=rng)
         for name, one in moved.items():
-            by[name] = by.get(name, 0 * UNITS[name]) + normal * one
+            by[name] = by.get(name, 0.0) + normal * one
     return by
 
 
 def _saturated(gas, inputs, sigmas, n_sigma_left):
     """The gas, with a flag where next to nothing is left between the absorption and an opaque cloud."""
-    of_delta = sigmas.given.get("delta_t", 0 * u.K)
-    behind = gas.p * inputs["t_unabsorbed"] + inputs["t_continuum"]
-    left = (behind - gas.t_spin + inputs["delta_t"]).to_value(u.K)
+    left = gas.p * inputs["t_unabsorbed"] + inputs["t_continuum"] - gas.t_spin.value + inputs["delta_t"]
+    of_unabsorbed = sigmas.get("t_unabsorbed", 0.0)
+    squared = (_of_noise(sigmas["delta_t"], of_unabsorbed) ** 2 if "delta_t" in sigmas else 0.0) + (
+        (1 - gas.p) * of_unabsorbed
+    ) ** 2
+    for name, slope in (("p", inputs["t_unabsorbed"]), ("t_continuum", 1.0), ("t_spin", 1.0)):
+        squared = squared + (slope * sigmas.get(name, 0.0)) ** 2
     flags = np.atleast_1d(np.array(gas.flags))
-    few = np.atleast_1d(left < n_sigma_left * of_delta.to_value(u.K)) & ((flags & int(BAD)) == 0)
+    few = np.atleast_1d(left < n_sigma_left * np.sqrt(squared)) & ((flags & int(BAD)) == 0)
     raise_flag(flags, few, GasFlag.SATURATED)
     return replace(gas, flags=flags.reshape(np.shape(gas.flags))[()])
 

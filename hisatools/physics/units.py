@@ -5,7 +5,7 @@ import numpy as np
 
 from hisatools.errors import ParameterError, ParameterUnitsError
 
-__all__ = ["plain", "plain_fraction", "same_shape"]
+__all__ = ["plain", "plain_fraction", "plain_number", "same_shape", "with_unit"]
 
 
 def plain(name, value, unit):
@@ -16,7 +16,7 @@ def plain(name, value, unit):
     name : str
         How the user knows the argument.
     value : `~astropy.units.Quantity`
-        Of any shape; NaN stays NaN.
+        Of any shape; NaN stays NaN, and what is masked becomes NaN.
     unit : `~astropy.units.Unit`
 
     Returns
@@ -39,7 +39,49 @@ def plain(name, value, unit):
         raise ParameterUnitsError(
             f"{name} needs a unit of {unit}, got {value!r:.60}; write for example {name}=2 * u.Unit('{unit}')"
         )
-    return np.asarray(value.to_value(unit), float)
+    return _unmasked(value.to_value(unit))
+
+
+def plain_number(name, value):
+    """A number without a unit, of any shape; per cent and the like are converted, what is masked is NaN.
+
+    Parameters
+    ----------
+    name : str
+    value : array_like
+
+    Returns
+    -------
+    `~numpy.ndarray` of float64
+
+    Raises
+    ------
+    ParameterUnitsError
+        If it has a unit.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics.units import plain_number
+    >>> plain_number("tau", 90 * u.percent).item()
+    0.9
+    """
+    return plain(name, with_unit(value, u.dimensionless_unscaled), u.dimensionless_unscaled)
+
+
+def with_unit(value, unit):
+    """The value, as a Quantity where no unit is needed; masks stay."""
+    if isinstance(value, u.Quantity) or unit != u.dimensionless_unscaled:
+        return value
+    return u.Quantity(_unmasked(value))
+
+
+def _unmasked(values):
+    mask = getattr(values, "mask", None)
+    if mask is None or isinstance(values, memoryview):
+        return np.asarray(values, float)
+    bare = getattr(values, "unmasked", getattr(values, "data", values))
+    return np.where(mask, np.nan, np.asarray(bare, float))
 
 
 def plain_fraction(name, value):
@@ -65,9 +107,7 @@ def plain_fraction(name, value):
     >>> plain_fraction("p", 0.8).item()
     0.8
     """
-    if isinstance(value, u.Quantity):
-        value = value.to_value(u.dimensionless_unscaled)
-    fraction = np.asarray(value, float)
+    fraction = plain_number(name, value)
     outside = ~np.isnan(fraction) & ~((fraction > 0) & (fraction <= 1))
     if outside.any():
         raise ParameterError(f"{name} must be above 0 and at most 1, got {fraction[outside].flat[0]:g}")

@@ -25,11 +25,11 @@ class GasVoxels:
     p : `~numpy.ndarray`, shape (n,)
     feature : `~numpy.ndarray` of int, shape (n,)
         Row of the catalogue.
-    sight_line : `~numpy.ndarray` of int, shape (n,)
-        In C order.
-    bright : `~numpy.ndarray` of bool, shape (n,)
-        True where there is too much continuum, or it is not known.
-    n_features, n_sight_lines : int
+    channel, sight_line : `~numpy.ndarray` of int, shape (n,)
+        The latter in C order.
+    left_out : `~numpy.ndarray` of bool, shape (n,)
+        True where there is too much continuum, or what lies behind is not known.
+    n_features, n_channels, n_sight_lines : int
     channel_kms : float
     """
 
@@ -38,9 +38,11 @@ class GasVoxels:
     continuum: np.ndarray
     p: np.ndarray
     feature: np.ndarray
+    channel: np.ndarray
     sight_line: np.ndarray
-    bright: np.ndarray
+    left_out: np.ndarray
     n_features: int
+    n_channels: int
     n_sight_lines: int
     channel_kms: float
 
@@ -49,15 +51,20 @@ class GasVoxels:
         """Those of a result; see `hisatools.physics.measure_gas`."""
         index, shape = np.flatnonzero(result.mask), result.flags.shape
         continuum = _at(index, "t_continuum", plain("t_continuum", t_continuum, u.K), shape)
+        p = _at(index, "p", plain_fraction("p", p), shape)
+        # A negative continuum is none; where a map is blank, some hold zeros: `read_continuum` sees to that.
+        known = np.isfinite(p) & (continuum >= 0) & (continuum <= max_continuum.to_value(u.K))
         return cls(
             depth=-result.voxel_delta_t_kelvin.astype(float),
             unabsorbed=result.unabsorbed_kelvin.astype(float),
             continuum=continuum,
-            p=_at(index, "p", plain_fraction("p", p), shape),
-            feature=result.at_voxels(result.labels) - 1,
+            p=p,
+            feature=_rows(result),
+            channel=index // (shape[1] * shape[2]),
             sight_line=index % (shape[1] * shape[2]),
-            bright=~(continuum <= max_continuum.to_value(u.K)),
+            left_out=~known,
             n_features=len(result.catalog),
+            n_channels=shape[0],
             n_sight_lines=shape[1] * shape[2],
             channel_kms=result.channel_width.to_value(u.km / u.s),
         )
@@ -69,36 +76,29 @@ class GasVoxels:
 
     @cached_property
     def use(self):
-        """True where there is absorption and no bright continuum."""
-        return ~self.bright & (self.depth > 0) & np.isfinite(self.behind)
+        """True where there is absorption and what lies behind it is known."""
+        return ~self.left_out & (self.depth > 0) & np.isfinite(self.behind)
 
-    @cached_property
-    def deepest(self):
-        """Number of each feature's deepest voxel among those that are used; -1 where there is none."""
-        used = np.flatnonzero(self.use)
-        used = used[np.lexsort((-self.depth[used], self.feature[used]))]
-        features, first = np.unique(self.feature[used], return_index=True)
-        found = np.full(self.n_features, -1)
-        found[features] = used[first]
-        return found
+    def profiles(self):
+        """Mean spectra of the features: -dT, T_U, p and T_C, each of shape (n_v, n_features).
 
-    @cached_property
-    def _lines(self):
-        """Voxels in the order of feature and sight line, and what they are ordered by."""
-        key = self.feature * np.int64(self.n_sight_lines) + self.sight_line
-        order = np.argsort(key, kind="stable")
-        return order, key[order]
+        The mean of -dT is that over all of a feature's sight lines that are used, those without absorption
+        in a channel with 0, so that no few voxels at the ends of a line count for more than they are. Of the
+        others it is that of the voxels that are used. NaN where there are none.
+        """
+        feature, channel = self.feature[self.use], self.channel[self.use]
+        place, shape = channel * self.n_features + feature, (self.n_channels, self.n_features)
 
-    def line(self, number):
-        """Used voxels of a feature on the sight line of its deepest."""
-        order, key = self._lines
-        wanted = number * np.int64(self.n_sight_lines) + self.sight_line[self.deepest[number]]
-        voxels = order[slice(*np.searchsorted(key, [wanted, wanted + 1]))]
-        return voxels[self.use[voxels]]
+        def total(values):
+            return np.bincount(place, values, minlength=shape[0] * shape[1]).reshape(shape)
 
-    def sky(self, at):
-        """DT and T_U of some voxels; Quantities in K."""
-        return -self.depth[at] * u.K, self.unabsorbed[at] * u.K
+        lines = np.unique(feature * np.int64(self.n_sight_lines) + self.sight_line[self.use])
+        n_lines = np.bincount(lines // self.n_sight_lines, minlength=self.n_features)
+        number = total(np.ones(place.size))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            depth = np.where(number > 0, total(self.depth[self.use]) / n_lines, np.nan)
+            others = [total(part[self.use]) / number for part in (self.unabsorbed, self.p, self.continuum)]
+        return depth, *others
 
     def solved(self, spin_kelvin):
         """Optical depth, and column density in cm^-2, of each voxel.
@@ -119,20 +119,46 @@ class GasVoxels:
         column = COLUMN_PER_KELVIN_KMS * self.channel_kms * spin * tau
         return tau, np.where(np.isfinite(column), column, 0)
 
-    def of_sight_lines(self, column):
-        """Largest and mean column density of each feature's sight lines."""
-        order, key = self._lines
-        first = np.flatnonzero(np.diff(key, prepend=-1))
-        total = np.add.reduceat(column[order], first) if first.size else np.zeros(0)
-        feature = self.feature[order][first]
+    def of_sight_lines(self, tau, column):
+        """Largest and mean column density of each feature's sight lines, and how many of these are known.
+
+        Sight lines without a known voxel are no part of the mean.
+        """
+        known = np.isfinite(tau)
+        key = self.feature[known] * np.int64(self.n_sight_lines) + self.sight_line[known]
+        lines, line = np.unique(key, return_inverse=True)
+        total = np.bincount(line, column[known], minlength=lines.size)
+        feature = lines // self.n_sight_lines
         largest = np.zeros(self.n_features)
         np.maximum.at(largest, feature, total)
         number = np.bincount(feature, minlength=self.n_features)
-        return largest, np.bincount(feature, total, minlength=self.n_features) / np.maximum(number, 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.bincount(feature, total, minlength=self.n_features) / number
+        return np.where(number > 0, largest, np.nan), mean, number
+
+    def map_of(self, column, unknown):
+        """Column density of each sight line; NaN where there is none, or some of it is not known."""
+        total = np.bincount(self.sight_line, column, minlength=self.n_sight_lines)
+        some = np.bincount(self.sight_line[column > 0], minlength=self.n_sight_lines) > 0
+        some &= np.bincount(self.sight_line[unknown], minlength=self.n_sight_lines) == 0
+        return np.where(some, total, np.nan)
 
     def counted(self, which):
         """How many voxels of each feature are True."""
         return np.bincount(self.feature[which], minlength=self.n_features)
+
+
+def _rows(result):
+    """Row of the catalogue of each voxel, whatever the order of the rows."""
+    labels, ids = result.at_voxels(result.labels), np.asarray(result.catalog["id"])
+    order = np.argsort(ids)
+    place = np.searchsorted(ids[order], labels)
+    if labels.size and (not ids.size or (ids[order][np.minimum(place, ids.size - 1)] != labels).any()):
+        raise InputError(
+            "the result has voxels of features that are not in its catalogue; give both whole, or choose "
+            "features with hisatools.significance.selection"
+        )
+    return order[place] if labels.size else np.zeros(0, np.intp)
 
 
 def _at(index, name, values, shape):

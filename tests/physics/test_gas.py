@@ -103,6 +103,51 @@ def test_the_floor_is_kept_and_what_was_dropped_is_flagged():
     assert sparse.flagged(GasFlag.FLOOR) and sparse.t_spin == 2.7 * u.K
 
 
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"tau": -1.0},
+        {"tau": 0.0},
+        {"t_spin": -20 * u.K},
+        {"t_spin": 1 * u.K},
+        {"t_spin": 0 * u.K, "pressure": pressure()},
+        {"tau": 1e3, "pressure": pressure()},
+    ],
+)
+def test_gas_that_cannot_be_is_flagged(known):
+    gas = GasModel(**known).solve(-42 * u.K, **SKY)
+    assert gas.flags == GasFlag.UNPHYSICAL
+    assert np.isnan([gas.t_spin.value, gas.tau, gas.p]).all()
+
+
+def test_a_sky_that_cannot_be_is_flagged():
+    gas = GasModel(t_spin=40 * u.K).solve(-42 * u.K, [-50, 104] * u.K, t_continuum=[200, -3] * u.K)
+    assert (gas.flags == GasFlag.UNPHYSICAL).all()
+
+
+def test_what_is_masked_is_not_known():
+    from astropy.utils.masked import Masked
+
+    absorbed = Masked([-42, -42] * u.K, mask=[False, True])
+    gas = GasModel(t_spin=40 * u.K).solve(absorbed, **SKY)
+    assert gas.flags[0] == 0 and gas.flags[1] == GasFlag.BLANK
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"pressure": 4000 * u.K / u.cm**3}, "pressure must be a Pressure, got"),
+        ({"tau": 5 * u.K}, "tau needs a unit of"),
+        ({"t_spin": 40}, "t_spin needs a unit of K, got 40"),
+        ({"t_spin": 40 * u.K, "p": 2}, "p must be above 0 and at most 1, got 2"),
+        ({"t_spin": 40 * u.K, "floor": -5 * u.K}, "floor must be finite and at least 0 K, got -5 K"),
+    ],
+)
+def test_what_cannot_be_known_is_refused_when_it_is_said(known, message):
+    with pytest.raises(ParameterError, match=message):
+        GasModel(**known)
+
+
 @pytest.mark.parametrize("spin", [10, 100])
 def test_a_share_behind_that_cannot_be_is_flagged(spin):
     gas = GasModel(t_spin=spin * u.K, tau=1.0).solve([-42, -3] * u.K, 60 * u.K, t_continuum=[0, 30] * u.K)

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from hisatools import HISAResult
 from hisatools.catalog import build_catalog
-from hisatools.errors import InputError, MendWarning, ParameterError
+from hisatools.errors import HISAWarning, InputError, MendWarning, ParameterError
 from hisatools.physics import GasFlag, GasParameters, Pressure, delta_t, measure_gas, read_continuum
 from hisatools.results import MaskBit
 
@@ -21,6 +21,7 @@ DISTANCE = 2 * u.kpc
 # T_S in K, tau at the centre, FWHM in channels, and where.
 CLOUDS = [(30.0, 0.8, 3.0, (slice(3, 9), slice(2, 10))), (45.0, 1.5, 4.0, (slice(12, 18), slice(11, 20)))]
 COLUMN = 1.823e18
+BY_PRESSURE = {"p_over_k": 3000 * u.K / u.cm**3, "path_length": 0.5 * u.pc}
 
 
 def axes():
@@ -139,11 +140,74 @@ def test_bright_and_unknown_continuum_is_left_out(result, continuum):
     bright[12:18] = np.nan
     parameters = GasParameters(p=0.9, t_spin=30 * u.K)
     catalog = measure_gas(result, parameters, t_continuum=bright)[0].catalog
-    assert 0 < catalog["n_bright"][0] < catalog["n_voxels"][0]
+    assert 0 < catalog["n_left_out"][0] < catalog["n_voxels"][0]
     assert_allclose(catalog["column_density_peak"][0].value, true_column(CLOUDS[0]), rtol=0.01)
-    assert catalog["n_bright"][1] == catalog["n_voxels"][1]
+    assert catalog["n_left_out"][1] == catalog["n_voxels"][1]
     assert catalog["gas_flags"][1] == GasFlag.BLANK
     assert np.isnan(catalog["column_density_peak"][1])
+
+
+def noisy(result, sigma_kelvin, seed=6400):
+    noise = np.random.default_rng(seed).normal(0, sigma_kelvin, SHAPE).astype(np.float32)
+    return replace(result, t_on=result.t_on + noise * u.K)
+
+
+@pytest.mark.parametrize(
+    "known", [{"tau": 0.8}, {"p_over_k": 3000 * u.K / u.cm**3, "path_length": 0.5 * u.pc}]
+)
+def test_noise_makes_gas_no_colder(result, continuum, known):
+    """The deepest of many voxels is deep by noise; the mean spectrum is not."""
+    parameters = GasParameters(p=0.9, **known)
+    still, loud = (
+        measure_gas(one, parameters, t_continuum=continuum)[0].catalog[0]
+        for one in (result, noisy(result, 3.0))
+    )
+    assert_allclose(loud["t_spin"].value, still["t_spin"].value, rtol=0.04)
+    assert_allclose(loud["column_density_mean"].value, still["column_density_mean"].value, rtol=0.08)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"t_spin": 30 * u.K}, {"tau": 0.8}, BY_PRESSURE],
+)
+def test_one_voxel_too_deep_does_not_cost_the_feature(result, continuum, known):
+    t_on = result.t_on.copy()
+    t_on[12, 5, 5] = 28 * u.K
+    parameters = GasParameters(p=0.9, **known)
+    row = measure_gas(replace(result, t_on=t_on), parameters, t_continuum=continuum)[0].catalog[0]
+    plain = measure_gas(result, parameters, t_continuum=continuum)[0].catalog[0]
+    assert (row["gas_flags"], row["n_opaque"]) == (0, 1)
+    assert_allclose(row["column_density_mean"].value, plain["column_density_mean"].value, rtol=0.08)
+
+
+def test_what_is_left_out_is_no_part_of_means_and_not_0(result, continuum):
+    bright = continuum.copy()
+    bright[3:6] = 30 * u.K
+    unknown = np.where(np.arange(SHAPE[1])[:, None] < 6, np.nan, 0.9) * np.ones(SHAPE[1:])
+    parameters = GasParameters(p=0.9, t_spin=30 * u.K, distance=DISTANCE)
+    whole = measure_gas(result, parameters, t_continuum=continuum)[0].catalog[0]
+    for known in ({"t_continuum": bright}, {"t_continuum": continuum, "p": unknown}):
+        found, maps = measure_gas(result, parameters, **known)
+        row = found.catalog[0]
+        assert row["n_left_out"] == row["n_voxels"] / 2
+        assert_allclose(row["column_density_mean"].value, whole["column_density_mean"].value, rtol=0.01)
+        assert_allclose(row["mass_hi"].value, whole["mass_hi"].value / 2, rtol=0.01)
+        assert np.isnan(maps.column_density[4, 4]) and maps.column_density[7, 4] > 0
+
+
+def test_rows_may_be_in_any_order_but_not_missing(result):
+    parameters = GasParameters(tau=0.8)
+    there = measure_gas(result, parameters)[0].catalog
+    back = measure_gas(replace(result, catalog=result.catalog[::-1]), parameters)[0].catalog
+    assert_allclose(back["t_spin"][::-1].value, there["t_spin"].value)
+    with pytest.raises(InputError, match="voxels of features that are not in its catalogue"):
+        measure_gas(replace(result, catalog=result.catalog[1:]), parameters)
+
+
+def test_provenance_tells_the_continuum_and_the_share(result, continuum):
+    found, _ = measure_gas(result, GasParameters(t_spin=20 * u.K), t_continuum=continuum, p=np.ones(SHAPE))
+    assert found.meta["gas"]["t_continuum"] == "a map, 2 to 12 K"
+    assert found.meta["gas"]["p"] == "a cube, 1 to 1"
 
 
 def test_few_atoms_among_molecules_weigh_more_in_all(result):
@@ -210,6 +274,15 @@ def test_millikelvin_and_the_callers_unit_are_understood(result, continuum, tmp_
     path = write_map(tmp_path / "c.fits", continuum.value * 1000, unit="mK", degenerate=False)
     assert_allclose(read_continuum(path, result).value, continuum.value, rtol=1e-6)
     assert_allclose(read_continuum(path, result, unit="K").value, continuum.value * 1000, rtol=1e-6)
+
+
+def test_pixels_without_any_continuum_are_blank(result, continuum, tmp_path):
+    values = continuum.value.copy()
+    values[0, :3] = [0, -1, np.nan]
+    path = write_map(tmp_path / "c.fits", values, unit="K")
+    with pytest.warns(HISAWarning, match="2 pixels are not above 0 K and taken as blank"):
+        found = read_continuum(path, result)
+    assert np.isnan(found[0, :3]).all() and np.isfinite(found[0, 3:]).all()
 
 
 def test_a_continuum_that_is_no_temperature_is_refused(result, continuum, tmp_path):

@@ -7,7 +7,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import brentq
 
 from hisatools.errors import ParameterError
-from hisatools.physics import GasFlag, GasModel, Pressure, delta_t, solve_profiles
+from hisatools.physics import (
+    GasFlag,
+    GasModel,
+    Pressure,
+    column_density,
+    delta_t,
+    solve_profiles,
+    volume_density,
+)
 
 CHANNEL = 0.4 * u.km / u.s
 VELOCITY = np.arange(-20, 21) * 0.4
@@ -98,3 +106,26 @@ def test_a_model_of_other_things_is_refused(wrong, message):
 def test_one_number_is_no_profile():
     with pytest.raises(ParameterError, match="delta_t is one number"):
         solve_profiles(model(), -42 * u.K, 104 * u.K)
+
+
+@pytest.mark.parametrize("length", [1, 10, 100])
+def test_an_opaque_cloud_keeps_its_pressure(length):
+    """n T_S is what was asked for, however little is left of the contrast."""
+    opaque = [-10, -40, -65, -40, -10] * u.K
+    found = solve_profiles(model(length), opaque, 100 * u.K, t_continuum=5 * u.K)
+    column = column_density(found.t_spin, found.tau, CHANNEL, line="channel").sum()
+    density = volume_density(column, length * u.pc)
+    assert_allclose((density * found.t_spin[0]).value, 4000, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
+def test_nothing_gives_nothing(shape):
+    assert solve_profiles(model(), np.zeros(shape) * u.K, 100 * u.K).tau.shape == shape
+
+
+def test_p_may_be_in_per_cent_and_is_checked():
+    absorbed = delta_t(40 * u.K, line(0.8), 104 * u.K)
+    one, other = (solve_profiles(model(p=p), absorbed, 104 * u.K) for p in (0.9, 90 * u.percent))
+    assert_allclose(one.tau, other.tau)
+    with pytest.raises(ParameterError, match="p must be above 0 and at most 1, got 2"):
+        model(p=2.0)

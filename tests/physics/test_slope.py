@@ -48,6 +48,17 @@ def test_a_slope_that_no_cloud_makes_is_nan(slope):
     assert np.isnan(found.tau) and np.isnan(found.offset) and np.isnan(found.sigma_tau)
 
 
+def test_no_slope_but_rounding_is_no_slope():
+    assert np.isnan(fit_continuum_slope([-50, -50, -50] * u.K, [1, 10, 20] * u.K).tau)
+
+
+def test_a_temperature_below_0_is_not_known():
+    slope = fit_continuum_slope(
+        delta_t(40 * u.K, 0.9, 100 * u.K, t_continuum=CONTINUUM * u.K), CONTINUUM * u.K
+    )
+    assert np.isnan(slope.t_spin(50 * u.K)) and abs(slope.t_spin(100 * u.K).value - 40) < 1e-6
+
+
 @pytest.mark.parametrize("continuum", [[5, 5, 5], [5, np.nan, 6], [np.nan] * 3])
 def test_a_slope_needs_sight_lines_that_differ(continuum):
     with pytest.raises(InputError, match=r"t_continuum: a slope needs 3 sight lines or more that differ"):

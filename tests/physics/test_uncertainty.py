@@ -72,7 +72,7 @@ def test_small_errors_drawn_are_those_of_first_order(model):
     if model.pressure is not None:
         sigmas |= {"p_over_k": 40 * u.K / u.cm**3, "path_length": 0.005 * u.pc}
     known = GasSigmas(**sigmas)
-    width = 2.5 * u.km / u.s
+    width = 2.5 * u.km / u.s if model.pressure is None else None
     first = propagate(model, sigmas=known, **SKY, linewidth=width)
     drawn = draw_gas(model, sigmas=known, **SKY, linewidth=width, n_draws=6000, seed=6400)
     for name in ("t_spin", "tau", "p", "column_density"):
@@ -132,3 +132,60 @@ def test_what_the_model_does_not_know_cannot_be_uncertain():
         draw_gas(
             GasModel(tau=1.0), np.full(100, -40) * u.K, 100 * u.K, replace(GasSigmas()), n_draws=1_000_000
         )
+
+
+def test_sigmas_may_have_another_shape_than_the_values():
+    model, sigmas = GasModel(t_spin=40 * u.K), GasSigmas(delta_t=[1, 2, 3] * u.K)
+    first, drawn = (work(model, -42 * u.K, 104 * u.K, sigmas) for work in (propagate, draw_gas))
+    assert first.tau.shape == drawn.tau.shape == first.gas.tau.shape == (3,)
+    assert_allclose(first.tau / first.tau[0], [1, 2, 3], rtol=1e-4)
+    with pytest.raises(ParameterError, match="shapes that do not go together"):
+        propagate(model, [-42, -40] * u.K, 104 * u.K, sigmas)
+
+
+def test_unknown_inputs_leave_unknown_uncertainties():
+    model = GasModel(p=np.array([0.9, np.nan]), t_spin=40 * u.K)
+    for work in (propagate, draw_gas):
+        errors = work(model, [-42, -42] * u.K, 104 * u.K, GasSigmas(p=0.05))
+        assert np.isfinite(errors.tau[0]) and np.isnan(errors.tau[1])
+
+
+def test_a_cloud_that_is_nearly_opaque_has_a_large_and_finite_error():
+    errors = of(GasSigmas(delta_t=3 * u.K), GasModel(t_spin=67.4999 * u.K))
+    assert_allclose(errors.tau, 3e4, rtol=0.05)
+    assert errors.gas.flagged(GasFlag.SATURATED)
+
+
+@pytest.mark.parametrize(
+    ("model", "sigmas"),
+    [
+        (GasModel(t_spin=67.4 * u.K), GasSigmas(t_spin=10 * u.K, delta_t=0.01 * u.K)),
+        (GasModel(p=0.5, t_spin=14 * u.K), GasSigmas(t_unabsorbed=10 * u.K)),
+        (GasModel(p=0.5, t_spin=14 * u.K), GasSigmas(p=0.1)),
+    ],
+)
+def test_saturation_knows_of_all_that_is_uncertain(model, sigmas):
+    assert of(sigmas, model).gas.flagged(GasFlag.SATURATED)
+
+
+def test_small_shares_and_depths_have_errors_too():
+    errors = propagate(
+        GasModel(p=1e-5, t_spin=3 * u.K), -42 * u.K, 104 * u.K, GasSigmas(p=0.1), t_continuum=80 * u.K
+    )
+    assert_allclose(errors.tau, 0.1 * 104 * 42 / (77 * 35), rtol=1e-3)
+
+
+def test_the_share_of_cold_atoms_may_be_uncertain():
+    model = GasModel(pressure=replace(PRESSURE, fraction=0.5))
+    of_fraction = of(GasSigmas(fraction=0.05), model)
+    of_pressure = of(GasSigmas(p_over_k=400 * u.K / u.cm**3), model)
+    assert_allclose(of_fraction.t_spin.value, of_pressure.t_spin.value, rtol=1e-3)
+
+
+def test_what_contradicts_itself_is_refused():
+    with pytest.raises(ParameterError, match="sigma of delta_t is below that of t_unabsorbed"):
+        GasSigmas(delta_t=1 * u.K, t_unabsorbed=3 * u.K)
+    with pytest.raises(ParameterError, match="linewidth is that of the model's pressure; leave it out"):
+        of(GasSigmas(delta_t=1 * u.K), GasModel(pressure=PRESSURE), linewidth=5 * u.km / u.s)
+    with pytest.raises(ParameterError, match="seed must be finite and at least 0, got -1"):
+        draw_gas(GasModel(tau=1.0), -42 * u.K, 104 * u.K, GasSigmas(), seed=-1)

@@ -46,7 +46,7 @@ def test_catalogue_and_map_are_written_and_said(extracted, tmp_path, capsys):
 def test_units_may_be_given_and_defaults_are_said_in_the_help(extracted, tmp_path):
     for name, options in {
         "one": ["--t-spin", "20", "--distance", "2"],
-        "other": ["--t-spin", "20000 mK", "--distance", "2000 pc"],
+        "other": ["--t-spin", "20000 mK", "--distance", "2000 pc", "--continuum", "0 mK"],
     }.items():
         assert gas(extracted, tmp_path / name, *options, "--quiet") == 0
     one, other = (QTable.read(tmp_path / name / "catalog.ecsv") for name in ("one", "other"))
@@ -78,6 +78,8 @@ def test_a_continuum_map_is_read(extracted, tmp_path):
         (["--p-over-k", "4000"], "p_over_k needs path_length, or a distance"),
         (["--t-spin", "20", "--p", "1.2"], "p must be at most 1, got 1.2"),
         (["--t-spin", "20", "--continuum", "none.fits"], "none.fits"),
+        (["--t-spin", "20", "--continuum=-5"], "--continuum must be finite and at least 0 K, got -5 K"),
+        (["--t-spin", "20", "--continuum", "inf"], "--continuum must be finite"),
     ],
 )
 def test_bad_argument_is_one_line_and_writes_nothing(options, message, extracted, tmp_path, capsys):
