@@ -16,6 +16,7 @@ from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
 from hisatools.features import voxel_angular_widths, voxel_velocity_widths
 from hisatools.io.checks import pixel_sides
+from hisatools.shapes import SHAPE_COLUMNS, shape_columns
 
 __all__ = ["VoxelErrors", "build_catalog", "feature_names", "sky_frame"]
 
@@ -48,6 +49,7 @@ COLUMNS = {
     ),
     "angular_width_mean": ("float64", u.arcmin, "Mean local angular width of the voxels"),
     "velocity_width_mean": ("float64", KMS, "Mean over the voxels of the FWHM of the line each belongs to"),
+    **SHAPE_COLUMNS,
     "delta_t_peak": ("float64", u.K, "dT = T_ON - T_U of the deepest voxel, negative"),
     "delta_t_peak_error": (
         "float64",
@@ -169,6 +171,7 @@ def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, be
     columns |= _extents(voxels)
     columns |= _sizes(voxels, wcs, columns)
     columns |= _local_widths(voxels, labels, np.mean(pixel_sides(wcs, labels.shape)))
+    columns |= shape_columns(voxels, columns["_pixel"], wcs, beam)
     columns |= _brightness(voxels, unabsorbed_kelvin)
     columns |= _integrals(voxels, columns)
     columns |= _uncertainties(voxels, columns, errors)

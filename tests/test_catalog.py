@@ -237,7 +237,7 @@ def test_a_spectrum_has_no_border_on_the_sky():
 def test_columns_have_units_and_descriptions():
     catalog = measure(spectrum_feature([10]), beam=Beam(1 * u.arcmin))
     without = {"id", "name", "x_min", "x_max", "y_min", "y_max", "v_min", "v_max", "n_voxels"}
-    without |= {"first_pass", "edge"}
+    without |= {"first_pass", "edge", "elongation"}
     assert {name for name in catalog.colnames if catalog[name].info.unit is None} == without
     assert all(catalog[name].info.description for name in catalog.colnames)
     assert catalog.meta == {
