@@ -212,6 +212,13 @@ def gas_lines(found):
         n_flagged = int(((catalog["gas_flags"] & int(flag)) != 0).sum())
         if n_flagged:
             yield f"  {n_flagged} {flag.name.lower().replace('_', ' ')} (gas_flags {int(flag)})"
+    for name, why in (
+        ("n_opaque", "deeper than gas of this T_S can make them"),
+        ("n_left_out", "with too much or unknown continuum behind them"),
+    ):
+        n_lost, n_voxels = int(catalog[name].sum()), int(catalog["n_voxels"].sum())
+        if n_lost:
+            yield f"  {n_lost} of {n_voxels} voxels left out: {why}; columns and masses are lower limits"
     if not known.any():
         return
     mass = catalog["mass_hi"][known]

@@ -43,6 +43,15 @@ def test_catalogue_and_map_are_written_and_said(extracted, tmp_path, capsys):
     assert (out / "column_density.png").stat().st_size > 1000
 
 
+def test_voxels_that_do_not_count_are_said(extracted, tmp_path, capsys):
+    assert gas(extracted, tmp_path / "warm", "--t-spin", "60", "--p", "0.9") == 0
+    said = capsys.readouterr().out
+    opaque = int(QTable.read(tmp_path / "warm" / "catalog.ecsv")["n_opaque"].sum())
+    assert (f"{opaque} of " in said) == (opaque > 0)
+    assert gas(extracted, tmp_path / "bright", "--t-spin", "20", "--continuum", "25") == 0
+    assert "voxels left out: with too much or unknown continuum behind them" in capsys.readouterr().out
+
+
 def test_units_may_be_given_and_defaults_are_said_in_the_help(extracted, tmp_path):
     for name, options in {
         "one": ["--t-spin", "20", "--distance", "2"],
