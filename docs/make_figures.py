@@ -174,6 +174,24 @@ def make_residual_mask(target=DOCS / "_static"):
     fit.likelihood.plot_corner().savefig(target / "residual_mask_corner.png", dpi=90)
 
 
+def make_gas_grid(target=DOCS / "_static"):
+    """What gas could make the absorption of the Perseus globule."""
+    import astropy.units as u
+    import numpy as np
+
+    from hisatools.physics import gas_grid
+
+    grid = gas_grid(
+        -42 * u.K,
+        104 * u.K,
+        2.5 * u.km / u.s,
+        t_spin=np.linspace(3, 80, 200) * u.K,
+        p=np.linspace(0.3, 1, 200),
+        t_continuum=5.5 * u.K,
+    )
+    grid.plot().figure.savefig(target / "gas_grid.png", dpi=100)
+
+
 if __name__ == "__main__":
     make_figures()
     make_line_background()
@@ -181,3 +199,4 @@ if __name__ == "__main__":
     make_significance()
     make_discovery()
     make_residual_mask()
+    make_gas_grid()

@@ -5,6 +5,7 @@ from hisatools.physics.assumptions import GasParameters
 from hisatools.physics.continuum import read_continuum
 from hisatools.physics.files import write_gas
 from hisatools.physics.gas import Gas, GasFlag, GasModel, column_density
+from hisatools.physics.grid import GasGrid, gas_grid
 from hisatools.physics.measure import GasMaps, measure_gas
 from hisatools.physics.pressure import Pressure
 from hisatools.physics.profiles import solve_profiles
@@ -24,6 +25,7 @@ __all__ = [
     "Gas",
     "GasErrors",
     "GasFlag",
+    "GasGrid",
     "GasMaps",
     "GasModel",
     "GasParameters",
@@ -33,6 +35,7 @@ __all__ = [
     "delta_t",
     "draw_gas",
     "fit_continuum_slope",
+    "gas_grid",
     "hydrogen_mass",
     "intrinsic_linewidth",
     "max_spin_temperature",
