@@ -107,7 +107,7 @@ def _header(result, unit, comments):
     passes = len(result.meta.get("passes", []))
     history = [
         f"hisatools {result.meta.get('hisatools', '')}: H I self-absorption, {passes} passes",
-        "Method: Gibson et al. 2005, ApJ 626, 195; parameters: provenance.json",
+        "Method: Gibson et al. 2005, ApJ 626, 214; parameters: provenance.json",
         *([f"Input: {Path(source).name}"] if source else []),
     ]
     return image_header(

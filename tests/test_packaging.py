@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 import hisatools
 
@@ -136,3 +137,12 @@ def test_oldest_versions_are_the_lower_bounds_of_all_dependencies():
         requirement.partition(">=")[0] for requirement in PROJECT["dependencies"]
     ]
     assert all(re.fullmatch(r"[\w-]+==\d[\d.]*", pin) for pin in pinned)
+
+
+def test_citation_names_this_version_and_the_paper_that_the_readme_names():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == hisatools.__version__
+    paper = citation["preferred-citation"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{paper['year']}, ApJ {paper['volume']}, {paper['start']}" in readme
+    assert all(author["family-names"] in readme for author in paper["authors"])

@@ -58,7 +58,7 @@ class RadiometerStrategy:
 
     References
     ----------
-    Gibson, S. J., et al. 2005, ApJ 626, 195, section 3.2.2.
+    Gibson, S. J., et al. 2005, ApJ 626, 214, section 3.2.2.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class RadiometerStrategy:
     """
 
     Parameters = RadiometerParameters
-    citation = "Gibson et al. 2005, ApJ 626, 195, section 3.2.2"
+    citation = "Gibson et al. 2005, ApJ 626, 214, section 3.2.2"
 
     def __init__(self, parameters=None, *, sigma0=None):
         self.parameters = RadiometerParameters() if parameters is None else parameters

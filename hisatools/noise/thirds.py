@@ -39,7 +39,7 @@ class ThirdsStrategy:
 
     References
     ----------
-    Gibson, S. J., et al. 2005, ApJ 626, 195, section 2.2.
+    Gibson, S. J., et al. 2005, ApJ 626, 214, section 2.2.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class ThirdsStrategy:
     """
 
     Parameters = ThirdsParameters
-    citation = "Gibson et al. 2005, ApJ 626, 195, section 2.2"
+    citation = "Gibson et al. 2005, ApJ 626, 214, section 2.2"
 
     def __init__(self, parameters=None):
         self.parameters = ThirdsParameters() if parameters is None else parameters

@@ -2,7 +2,7 @@ r"""Radiative transfer of a cold cloud between warm emission: four components on
 
 Emission before the cloud, the cloud, emission behind it, and a continuum source behind everything. All but
 the cloud is optically thin, and the continuum is subtracted from the cube. Then (the paper names equation 1
-of its companion, Gibson et al. 2005, ApJ 626, 195)
+of its companion, Gibson et al. 2005, ApJ 626, 195, which is another than the paper's 626, 214)
 
 .. math::
 

@@ -44,7 +44,7 @@ class ShellStrategy:
     """
 
     Parameters = ShellParameters
-    citation = "Gibson et al. 2005, ApJ 626, 195, section 2.4.1"
+    citation = "Gibson et al. 2005, ApJ 626, 214, section 2.4.1"
 
     def __init__(self, parameters=None):
         self.parameters = ShellParameters() if parameters is None else parameters
