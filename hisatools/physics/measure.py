@@ -76,7 +76,11 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     True
     """
     voxels = GasVoxels.of(result, t_continuum, parameters.p if p is None else p, parameters.max_continuum)
-    columns = _feature_columns(voxels, result, parameters)
+    length_pc = _length_pc(result.catalog["angular_width_max"].to_value(u.rad), parameters)
+    spin, tau_peak, flags = _spin(voxels, parameters, length_pc)
+    tau, column = voxels.solved(spin)
+    columns = {"t_spin": spin, "tau_peak": tau_peak, "path_length": length_pc, "gas_flags": flags}
+    columns |= _feature_columns(voxels, tau, column, columns, result.catalog, parameters)
     catalog = result.catalog.copy()
     for name, (unit, description) in GAS_COLUMNS.items():
         catalog[name] = columns[name] if unit is None else columns[name] * unit
@@ -84,8 +88,7 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     about = parameters.to_dict() | {"t_continuum": _described(t_continuum, "K")}
     about |= {} if p is None else {"p": _described(p, "")}
     found = replace(result, catalog=catalog, meta=result.meta | {"gas": about})
-    tau, column = voxels.solved(columns["t_spin"])
-    unknown = voxels.left_out | ~np.isfinite(columns["t_spin"])[voxels.feature]
+    unknown = voxels.left_out | ~np.isfinite(spin)[voxels.feature]
     map_ = voxels.map_of(column, unknown).reshape(result.flags.shape[1:])
     return found, GasMaps(tau, map_ * u.cm**-2, result.wcs.celestial)
 
@@ -101,31 +104,21 @@ def _described(values, unit):
     return f"a {kind}, {np.nanmin(values):g} to {np.nanmax(values):g} {unit}".strip()
 
 
-def _feature_columns(voxels, result, parameters):
-    length_pc = _length_pc(result.catalog["angular_width_max"].to_value(u.rad), parameters)
-    spin, tau_peak, flags = _spin(voxels, parameters, length_pc)
-    tau, column = voxels.solved(spin)
+def _feature_columns(voxels, tau, column, known, catalog, parameters):
+    """Columns that are summed over the voxels of each feature."""
     peak, mean, n_known = voxels.of_sight_lines(tau, column)
+    has_spin = np.isfinite(known["t_spin"])[voxels.feature]
     columns = {
-        "t_spin": spin,
-        "tau_peak": tau_peak,
         "column_density_peak": peak,
         "column_density_mean": mean,
-        "path_length": length_pc,
-        "n_opaque": voxels.counted(voxels.use & ~np.isfinite(tau) & np.isfinite(spin)[voxels.feature]),
+        "path_length": known["path_length"],
+        "n_opaque": voxels.counted(voxels.use & ~np.isfinite(tau) & has_spin),
         "n_left_out": voxels.counted(voxels.left_out),
-        "gas_flags": flags,
     }
     # One spectrum has no area on the sky: what it covers is made up.
-    pixel_sr = np.nan if voxels.n_sight_lines == 1 else _pixel_sr(voxels, result.catalog)
-    return columns | _amounts(columns, n_known * pixel_sr, parameters)
-
-
-def _pixel_sr(voxels, catalog):
-    """Solid angle of the pixels of each feature."""
-    key = np.unique(voxels.feature * np.int64(voxels.n_sight_lines) + voxels.sight_line)
-    n_lines = np.bincount(key // voxels.n_sight_lines, minlength=voxels.n_features)
-    return catalog["solid_angle"].to_value(u.sr) / np.maximum(n_lines, 1)
+    whole_sr = np.nan if voxels.n_sight_lines == 1 else catalog["solid_angle"].to_value(u.sr)
+    known_sr = whole_sr * n_known / np.maximum(voxels.count_sight_lines(), 1)
+    return columns | _amounts(columns, known_sr, parameters)
 
 
 def _length_pc(width_rad, parameters):

@@ -79,6 +79,15 @@ class GasVoxels:
         """True where there is absorption and what lies behind it is known."""
         return ~self.left_out & (self.depth > 0) & np.isfinite(self.behind)
 
+    @cached_property
+    def _line(self):
+        """A number for the feature and the sight line of each voxel."""
+        return self.feature * np.int64(self.n_sight_lines) + self.sight_line
+
+    def count_sight_lines(self, which=slice(None)):
+        """How many sight lines of each feature have a voxel that is True; all of them by default."""
+        return np.bincount(np.unique(self._line[which]) // self.n_sight_lines, minlength=self.n_features)
+
     def profiles(self):
         """Mean spectra of the features: -dT, T_U, p and T_C, each of shape (n_v, n_features).
 
@@ -92,8 +101,7 @@ class GasVoxels:
         def total(values):
             return np.bincount(place, values, minlength=shape[0] * shape[1]).reshape(shape)
 
-        lines = np.unique(feature * np.int64(self.n_sight_lines) + self.sight_line[self.use])
-        n_lines = np.bincount(lines // self.n_sight_lines, minlength=self.n_features)
+        n_lines = self.count_sight_lines(self.use)
         number = total(np.ones(place.size))
         with np.errstate(invalid="ignore", divide="ignore"):
             depth = np.where(number > 0, total(self.depth[self.use]) / n_lines, np.nan)
@@ -125,8 +133,7 @@ class GasVoxels:
         Sight lines without a known voxel are no part of the mean.
         """
         known = np.isfinite(tau)
-        key = self.feature[known] * np.int64(self.n_sight_lines) + self.sight_line[known]
-        lines, line = np.unique(key, return_inverse=True)
+        lines, line = np.unique(self._line[known], return_inverse=True)
         total = np.bincount(line, column[known], minlength=lines.size)
         feature = lines // self.n_sight_lines
         largest = np.zeros(self.n_features)

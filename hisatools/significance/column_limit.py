@@ -4,13 +4,12 @@ import astropy.units as u
 import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
-from hisatools.errors import ParameterUnitsError
 from hisatools.parameters import check_quantity
+from hisatools.physics.constants import COLUMN_PER_KELVIN_KMS
+from hisatools.physics.units import plain
 
 __all__ = ["column_density_limit"]
 
-# Column density for an integral of T_S tau of 1 K km/s, cm^-2.
-COLUMN_PER_KELVIN_KMS = 1.823e18
 SUMMED_FWHM, STEPS_PER_FWHM = 4, 50
 
 
@@ -54,7 +53,7 @@ def column_density_limit(delta_t, linewidth, *, spin_temperature, t_unabsorbed):
     spin = check_quantity("spin_temperature", spin_temperature, u.K).value
     fwhm = check_quantity("linewidth", linewidth, u.km / u.s).value
     depth, unabsorbed = (
-        _kelvin(name, value) for name, value in (("delta_t", delta_t), ("t_unabsorbed", t_unabsorbed))
+        plain(name, value, u.K) for name, value in (("delta_t", delta_t), ("t_unabsorbed", t_unabsorbed))
     )
     offset = np.linspace(-SUMMED_FWHM, SUMMED_FWHM, 2 * SUMMED_FWHM * STEPS_PER_FWHM + 1)
     line = np.exp(-0.5 * (offset / gaussian_fwhm_to_sigma) ** 2)
@@ -62,9 +61,3 @@ def column_density_limit(delta_t, linewidth, *, spin_temperature, t_unabsorbed):
         share = np.where(unabsorbed > spin, depth / (spin - unabsorbed), np.nan)
         tau = -np.log1p(-np.where((share >= 0) & (share < 1), share, np.nan)[..., None] * line)
     return COLUMN_PER_KELVIN_KMS * spin * tau.sum(axis=-1) * fwhm / STEPS_PER_FWHM * u.cm**-2
-
-
-def _kelvin(name, value):
-    if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(u.K):
-        raise ParameterUnitsError(f"{name} needs a unit of K, got {value!r:.60}; write {name}=-10 * u.K")
-    return value.to_value(u.K)
