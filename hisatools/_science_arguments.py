@@ -42,6 +42,30 @@ def fill_significance(verb):
         help="what `hisatools extract` wrote for this cube: its T_U is used, and its features are assessed "
         "(default: smooth emission stands for T_U)",
     )
+    _add_prior(verb)
+    _add_scan(verb)
+    _add_trials(verb)
+    verb.add_argument(
+        "--peaks",
+        type=float,
+        default=25,
+        metavar="TS",
+        help="least TS of the peaks that are listed (default 25)",
+    )
+    verb.add_argument(
+        "--reliability",
+        action="store_true",
+        help="search the mirrored cube, too, and say of each feature how likely it is real",
+    )
+    add_output(verb, required=True)
+    add_run(verb)
+    verb.set_defaults(
+        interrupted="interrupted; the trials that were finished are kept, the same command with --resume "
+        "goes on from them"
+    )
+
+
+def _add_prior(verb):
     verb.add_argument(
         "--prior",
         nargs="+",
@@ -54,6 +78,9 @@ def fill_significance(verb):
         "--smooth", metavar="FWHM", help="smooth the priors on the sky, arcmin unless a unit is given"
     )
     verb.add_argument("--frame", metavar="NAME", help="of a HEALPix map that does not say: galactic or icrs")
+
+
+def _add_scan(verb):
     verb.add_argument(
         "--widths",
         nargs="+",
@@ -75,6 +102,9 @@ def fill_significance(verb):
         metavar="FILE.fits",
         help="what `hisatools noise` wrote for the cube (default: measured)",
     )
+
+
+def _add_trials(verb):
     verb.add_argument(
         "--trials",
         type=int,
@@ -90,24 +120,6 @@ def fill_significance(verb):
     )
     verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the first of them (default 1)")
     verb.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder")
-    verb.add_argument(
-        "--peaks",
-        type=float,
-        default=25,
-        metavar="TS",
-        help="least TS of the peaks that are listed (default 25)",
-    )
-    verb.add_argument(
-        "--reliability",
-        action="store_true",
-        help="search the mirrored cube, too, and say of each feature how likely it is real",
-    )
-    add_output(verb, required=True)
-    add_run(verb)
-    verb.set_defaults(
-        interrupted="interrupted; the trials that were finished are kept, the same command with --resume "
-        "goes on from them"
-    )
 
 
 def fill_gas(verb):
