@@ -1,10 +1,11 @@
-"""Small tables of real data that ship with the package."""
+"""Small data to try things on: real profiles that ship with the package, and a model cube that is made."""
 
+from functools import cache
 from importlib import resources
 
 from astropy.table import QTable
 
-__all__ = ["load_lab_profiles"]
+__all__ = ["example_model", "example_result", "load_lab_profiles"]
 
 
 def load_lab_profiles():
@@ -28,3 +29,48 @@ def load_lab_profiles():
     """
     table = resources.files("hisatools") / "data" / "lab_b0_profiles.ecsv"
     return QTable.read(table.read_text(encoding="utf-8"), format="ascii.ecsv")
+
+
+@cache
+def example_model():
+    """A small model cube of the paper's section 3.2, with the absorption that was put into it.
+
+    Returns
+    -------
+    `~hisatools.simulate.ModelCube`
+        32 channels x 208 x 208 pixels, with 84 features; the same object at every call, so do not
+        change it.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> example_model().cube.shape
+    (32, 208, 208)
+    """
+    import astropy.units as u
+
+    from hisatools.simulate import ModelParameters, simulate_cube
+
+    parameters = ModelParameters().scaled((32, 208, 208), median_brightness=100 * u.K)
+    return simulate_cube(parameters, seed=2)
+
+
+@cache
+def example_result():
+    """What one pass finds in `example_model`.
+
+    Returns
+    -------
+    `~hisatools.HISAResult`
+        Made in some seconds at the first call; the same object at every later one, so do not change it.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> result = example_result()
+    >>> len(result.catalog), result.n_accepted > 1000
+    (5, True)
+    """
+    from hisatools.extraction import HISAExtractor
+
+    return HISAExtractor(n_passes=1).run(example_model().cube)

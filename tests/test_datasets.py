@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from hisatools.datasets import load_lab_profiles
+from hisatools.datasets import example_model, example_result, load_lab_profiles
 
 LONGITUDES = (5, 10, 20)
 
@@ -49,3 +49,9 @@ def test_numbers_are_those_of_the_survey_file(shared_data):
 def test_each_call_returns_a_table_of_its_own():
     load_lab_profiles()["t_l5"][0] = 999 * u.K
     assert load_lab_profiles()["t_l5"][0] < 1 * u.K
+
+
+def test_the_example_holds_features_that_are_really_there():
+    model, result = example_model(), example_result()
+    assert len(result.catalog) == 5
+    assert (result.mask & model.mask).sum() > 0.9 * result.n_accepted
