@@ -3,6 +3,21 @@
 FOLDER_NOTE = "a folder; files of other names in it are left alone"
 
 
+def add_common(verb):
+    """What every verb has."""
+    group = verb.add_argument_group("every verb")
+    group.add_argument(
+        "--config",
+        metavar="FILE.toml",
+        help="options of this verb from a TOML file; what is typed here wins",
+    )
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0, help="show the log on stderr (-vv: with all details)"
+    )
+    group.add_argument("--log", metavar="FILE", help="add the log with all details to this file")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an unexpected error")
+
+
 def add_input(verb, *, optional=False, several=False):
     if several:
         verb.add_argument("cubes", metavar="CUBE.fits", nargs="+", help="the cubes to read")
@@ -11,6 +26,7 @@ def add_input(verb, *, optional=False, several=False):
         verb.add_argument("cube", metavar="CUBE.fits", nargs="?", help=text)
     else:
         verb.add_argument("cube", metavar="CUBE.fits", help="the cube to read")
+    verb = verb.add_argument_group("reading the cube")
     verb.add_argument(
         "--preset", default="cgps", metavar="NAME", help="parameters to start from (default cgps)"
     )
@@ -25,11 +41,13 @@ def add_input(verb, *, optional=False, several=False):
 
 
 def add_output(verb, **settings):
+    verb = verb.add_argument_group("output")
     verb.add_argument("--output", metavar="FOLDER", help=FOLDER_NOTE, **settings)
     verb.add_argument("--overwrite", action="store_true", help="replace the files of an older run")
 
 
 def add_run(verb):
+    verb = verb.add_argument_group("running")
     verb.add_argument("--workers", type=int, metavar="N", help="threads (default: one a processor)")
     verb.add_argument(
         "--progress", action="store_true", help="show progress bars also where stderr is no terminal"
@@ -38,6 +56,7 @@ def add_run(verb):
 
 
 def add_search(verb):
+    verb = verb.add_argument_group("search")
     verb.add_argument(
         "--unabsorbed",
         default="shell",
@@ -70,6 +89,7 @@ def add_set(verb, text, example):
 
 
 def add_strategy_inputs(verb):
+    verb = verb.add_argument_group("further input of strategies")
     verb.add_argument(
         "--tracer", metavar="FILE.fits", help="cube of a molecular line, for the strategy second-derivative"
     )

@@ -4,6 +4,7 @@ import argparse
 
 from hisatools._argument_groups import (
     FOLDER_NOTE,
+    add_common,
     add_input,
     add_output,
     add_run,
@@ -26,19 +27,58 @@ def build_parser(functions):
     Returns
     -------
     argparse.ArgumentParser
+        ``verbs`` holds the parser of each verb.
     """
     parser = argparse.ArgumentParser(
         prog="hisatools",
+        usage="%(prog)s VERB ...",
         description="Find H I self-absorption in 21 cm cubes, and recover the emission without it.",
+        epilog="`hisatools VERB --help` describes a verb.",
+        formatter_class=_Form,
     )
     parser.add_argument("--version", action="version", version=f"hisatools {__version__}")
-    group = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    # The prefix is the program's name in the usage of the verbs, which would else be the usage above.
+    group = parser.add_subparsers(title="verbs", metavar="VERB", prog="hisatools", required=True)
     for name, (text, fill) in VERBS.items():
-        verb = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        verb.add_argument("--debug", action="store_true", help="show the traceback of an unexpected error")
-        verb.set_defaults(verb=functions[name])
+        description = f"{text[0].upper()}{text[1:]}."
+        verb = group.add_parser(name, help=text, description=description, formatter_class=_Form)
+        verb.set_defaults(verb=functions.get(name), verb_name=name)
         fill(verb)
+        if name != "run":  # it hands all that follows to another verb
+            add_common(verb)
+        verb.usage = f"%(prog)s {_usage(verb)}"
+    parser.verbs = group.choices
     return parser
+
+
+class _Form(argparse.HelpFormatter):
+    """Wide enough for most options, and the verbs without a line about the argument that they are."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=28)
+
+    def _format_action(self, action):
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(map(self._format_action, action._get_subactions()))
+        return super()._format_action(action)
+
+
+def _usage(verb):
+    """What a verb cannot do without; the rest stands below it in the help."""
+    alternatives = [group for group in verb._mutually_exclusive_groups if group.required]
+    parts = [_positional(action) for action in verb._get_positional_actions()]
+    parts += [_typed(action) for action in verb._actions if action.option_strings and action.required]
+    parts += [f"({' | '.join(map(_typed, group._group_actions))})" for group in alternatives]
+    return " ".join([*filter(None, parts), "[options]"])
+
+
+def _typed(action):
+    return f"{action.option_strings[0]} {action.metavar}"
+
+
+def _positional(action):
+    name = action.metavar or "|".join(action.choices)
+    return {"?": f"[{name}]", "+": f"{name} [...]", argparse.REMAINDER: ""}.get(action.nargs, name)
 
 
 def _fill_extract(verb):
@@ -101,6 +141,7 @@ def _fill_performance(verb):
 def _fill_demo(verb):
     add_output(verb, default="hisa_demo")
     add_run(verb)
+    verb.set_defaults(result_in="result")
     # Seed 1 holds no absorption that is deep, wide, narrow and against bright emission; seed 2 does.
     verb.add_argument("--seed", type=int, default=2, metavar="N", help="of the model's random numbers")
 
@@ -116,6 +157,20 @@ def _fill_simulate(verb):
         help="default 128 256 256",
     )
     verb.add_argument("--seed", type=int, default=1, metavar="N", help="of the random numbers (default 1)")
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def _fill_run(verb):
+    verb.add_argument(
+        "file", metavar="FILE.toml", help="run.toml of an older run, or another file that names its verb"
+    )
+    verb.add_argument(
+        "options", metavar="OPTIONS", nargs=argparse.REMAINDER, help="of that verb; they win over the file"
+    )
+
+
+def _fill_completion(verb):
+    verb.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="whose script is printed")
 
 
 def _fill_export(verb):
@@ -203,6 +258,7 @@ VERBS = {
         "write the catalogue as a VOTable and the features' outlines as regions, for TOPCAT, DS9 and CARTA",
         _fill_export,
     ),
+    "run": ("repeat a run as its run.toml says, or do what another such file says", _fill_run),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
     "strategies": (
         "list the ways to estimate the unabsorbed emission and to measure noise, with their citations",
@@ -212,4 +268,5 @@ VERBS = {
         "list the installed backends, with their tolerance and their speed on this machine",
         lambda verb: None,
     ),
+    "completion": ("print what lets the shell complete this command", _fill_completion),
 }

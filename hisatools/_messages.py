@@ -1,8 +1,19 @@
 """What the ``hisatools`` command says about cubes, results and performance models: lines of text."""
 
 import os
+import sys
 
 N_GAS = 10
+
+
+def tell(*lines):
+    """Print what a verb has to say: the one way to stdout."""
+    print(*lines, sep="\n", flush=True)
+
+
+def complain(kind, text):
+    """Print an error or a warning as one line: the one way to stderr."""
+    print(f"hisatools: {kind}: {' '.join(text.split())}", file=sys.stderr)
 
 
 def dimensions(shape):

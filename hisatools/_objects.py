@@ -2,8 +2,8 @@
 
 import os
 import sys
-from functools import partial
 
+from hisatools._messages import tell
 from hisatools._parameter_changes import number_with_unit, parameter_changes, parameter_sets
 
 # Arguments that name a file to read.
@@ -97,7 +97,7 @@ def progress_of(arguments):
 
 def voice_of(arguments):
     """What prints lines, or does not where --quiet is given."""
-    return (lambda *lines: None) if arguments.quiet else partial(print, sep="\n", flush=True)
+    return (lambda *lines: None) if arguments.quiet else tell
 
 
 def strategy_inputs(arguments, names):

@@ -141,8 +141,8 @@ def fill_gas(verb):
     verb.add_argument(
         "--continuum",
         default="0",
-        metavar="T",
-        help="continuum behind the gas, with the cosmic background: K, or the name of a FITS map (default 0)",
+        metavar="T|FILE.fits",
+        help="continuum behind the gas, with the cosmic background: K, or a FITS map (default 0)",
     )
     verb.add_argument("--max-continuum", metavar="T", help="leave out sight lines with more, K (default 20)")
     verb.add_argument("--distance", metavar="D", help="for masses and lengths, kpc unless a unit is given")

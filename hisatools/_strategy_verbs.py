@@ -3,7 +3,8 @@
 from pathlib import Path
 from threading import Lock
 
-from hisatools._messages import comparison_lines, noise_line, reading, strategy_lines, written
+from hisatools._config import record_text
+from hisatools._messages import comparison_lines, noise_line, reading, strategy_lines, tell, written
 from hisatools._objects import (
     STRATEGY_INPUTS,
     check_inputs_kept,
@@ -183,11 +184,19 @@ def noise(arguments):
         found = estimator.estimate(cube, mask=arguments.mask, workers=within)
         if len(targets) > 1:
             targets[path].parent.mkdir(parents=True, exist_ok=True)
-        found.write(targets[path], overwrite=arguments.overwrite)
+        with _recorded(arguments, path, targets[path]):
+            found.write(targets[path], overwrite=arguments.overwrite)
         with speaking:
             say(noise_line(found, path, targets[path]))
 
     run_blocks(measure, list(targets), workers=workers, progress=progress, description="noise")
+
+
+def _recorded(arguments, path, target):
+    """The record of one cube alone: the files of several appear one by one, and some may fail."""
+    from hisatools.io.writing import recording
+
+    return recording(target, record_text(arguments, cubes=[str(Path(path).expanduser().absolute())]))
 
 
 def _noise_estimator(arguments):
@@ -248,4 +257,4 @@ def _stem(path):
 def strategies(arguments):
     """``hisatools strategies``."""
     for line in strategy_lines():
-        print(line, flush=True)
+        tell(line)

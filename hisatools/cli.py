@@ -6,15 +6,20 @@ says what to do; 2 usage; 130 interrupted. What a verb needs is imported when it
 """
 
 import contextlib
+import logging
 import os
 import sys
 import warnings
 from functools import partial
 
 from hisatools._arguments import build_parser
+from hisatools._completion import completion
+from hisatools._config import parse_arguments, recorded_run
 from hisatools._export_verb import export
 from hisatools._gas_verb import gas
+from hisatools._logging import log_shown
 from hisatools._messages import (
+    complain,
     dimensions,
     extraction_lines,
     listing,
@@ -22,6 +27,7 @@ from hisatools._messages import (
     reading,
     region_lines,
     score_lines,
+    tell,
     written,
 )
 from hisatools._objects import (
@@ -66,20 +72,23 @@ def main(argv=None):
     >>> main(["inspect", "no_such_file.fits"])
     1
     """
-    try:
-        arguments = build_parser(VERBS).parse_args(argv)
-    except SystemExit as stop:  # --help and usage errors
-        return int(stop.code or 0)
     with warnings.catch_warnings():
         warnings.simplefilter("always", HISAWarning)
         warnings.showwarning = partial(_show_warning, seen=set())
+        try:
+            arguments = parse_arguments(partial(build_parser, VERBS), argv)
+        except SystemExit as stop:  # --help and usage errors
+            return int(stop.code or 0)
+        except HISAError as error:
+            return _fail(str(error))
         return _run(arguments)
 
 
 def _run(arguments):
     """Run a verb; whatever goes wrong becomes one line and an exit code."""
     try:
-        arguments.verb(arguments)
+        with log_shown(arguments), recorded_run(arguments):
+            arguments.verb(arguments)
     except HISAError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -111,7 +120,7 @@ def _memory_cure(arguments):
 
 
 def _fail(message, code=1):
-    print(f"hisatools: error: {' '.join(message.split())}", file=sys.stderr)
+    complain("error", message)
     return code
 
 
@@ -121,7 +130,8 @@ def _show_warning(message, category, filename, lineno, file=None, line=None, *, 
     text = kind + " ".join(str(message).split())
     if text not in seen:
         seen.add(text)
-        print(f"hisatools: warning: {text}", file=sys.stderr)
+        complain("warning", text)
+        logging.getLogger(__name__).warning(text)
 
 
 # --- verbs ------------------------------------------------------------------------------------
@@ -213,8 +223,10 @@ def _simulate(arguments):
     folder = check_output(arguments.output, overwrite=arguments.overwrite)
     model = simulate_cube(ModelParameters().scaled(tuple(arguments.shape)), seed=arguments.seed)
     model.write(folder, overwrite=arguments.overwrite)
-    print(f"Wrote a model cube of {dimensions(model.cube.shape)} with {len(model.pucks)} absorption features")
-    print(f"and its truth to {folder}: {listing(folder)}")
+    voice_of(arguments)(
+        f"Wrote a model cube of {dimensions(model.cube.shape)} with {len(model.pucks)} absorption features",
+        f"and its truth to {folder}: {listing(folder)}",
+    )
 
 
 def _inspect(arguments):
@@ -223,14 +235,14 @@ def _inspect(arguments):
     parameter_sets(arguments.preset)  # an unknown preset is said before the cube is read
     warnings.simplefilter("ignore", MendWarning)  # they are part of the description
     cube = read_cube(arguments)
-    print("\n".join([*describe_cube(cube), *describe_scales(cube, arguments.preset)]))
+    tell(*describe_cube(cube), *describe_scales(cube, arguments.preset))
 
 
 def _backends(arguments):
     from hisatools.backends.speed import backend_lines
 
     for line in backend_lines():
-        print(line, flush=True)
+        tell(line)
 
 
 # --- performance: before and after ------------------------------------------------------------
@@ -304,4 +316,5 @@ VERBS = {
     "inspect": _inspect,
     "strategies": strategies,
     "backends": _backends,
+    "completion": completion,
 }

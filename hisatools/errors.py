@@ -37,3 +37,7 @@ class HISAWarning(UserWarning):
 
 class MendWarning(HISAWarning):
     """A header was mended; the message says what was assumed."""
+
+
+class PresetWarning(HISAWarning):
+    """A preset is used on a cube that is not of its survey; its scales may be wrong there."""

@@ -17,7 +17,21 @@ import numpy as np
 from hisatools.errors import OutputError
 from hisatools.io.planes import write_planes
 
-__all__ = ["check_output", "image_header", "write_image", "write_json", "writing_file", "writing_folder"]
+__all__ = [
+    "RUN_FILE",
+    "check_output",
+    "image_header",
+    "recording",
+    "run_file_beside",
+    "write_image",
+    "write_json",
+    "writing_file",
+    "writing_folder",
+]
+
+RUN_FILE = "run.toml"
+# What is being written, as an absolute path, to the record of the run that goes with it.
+_records = {}
 
 CURE = "choose another output, or allow overwriting (--overwrite, overwrite=True)"
 
@@ -62,6 +76,44 @@ def check_output(target, *, overwrite=False):
 
 
 @contextlib.contextmanager
+def recording(target, text):
+    """Give whatever is written to ``target`` within the block the record of the run.
+
+    It appears together with the result: as ``run.toml`` in a folder, as ``NAME.run.toml`` beside ``NAME.fits``.
+
+    Parameters
+    ----------
+    target : str or path
+        The folder or the file that the block writes.
+    text : str
+        The record.
+    """
+    place = Path(target).expanduser().absolute()
+    before = _records.get(place)
+    _records[place] = text.encode("utf-8", "replace")
+    try:
+        yield
+    finally:
+        _records.pop(place)
+        if before is not None:
+            _records[place] = before
+
+
+def run_file_beside(path):
+    """Where the record of a run that wrote one file stands.
+
+    Examples
+    --------
+    >>> from hisatools.io.writing import run_file_beside
+    >>> run_file_beside("noise/sigma.fits.gz").name
+    'sigma.run.toml'
+    """
+    path = Path(path)
+    stem = path.with_suffix("").stem if path.suffix == ".gz" else path.stem
+    return path.with_name(f"{stem}.{RUN_FILE}")
+
+
+@contextlib.contextmanager
 def writing_folder(target, *, overwrite=False, names=()):
     """Fill a temporary folder; what is in it becomes ``target`` if the block ends well.
 
@@ -96,8 +148,11 @@ def writing_folder(target, *, overwrite=False, names=()):
         part.mkdir()
         try:
             yield part
+            if folder in _records:
+                (part / RUN_FILE).write_bytes(_records[folder])
             if existed:
-                _replace_files(part, folder, names)
+                # The record of an older run is not that of this result.
+                _replace_files(part, folder, {*names, RUN_FILE})
             else:
                 part.rename(folder)
         finally:
@@ -129,12 +184,30 @@ def writing_file(target, *, overwrite=False):
     if path.exists() and (path.is_dir() or not overwrite):
         raise OutputError(f"{target} exists already; {CURE}")
     part = _temporary_name(path)
-    with _writing(target):
+    with _writing(target), _writing_record(path) as place_record:
         try:
             yield part
             os.replace(part, path)
+            place_record()
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing_record(path):
+    """Write the record of a file before the file is there; yields what then puts it in its place."""
+    if path not in _records:
+        yield lambda: None
+        return
+    record = run_file_beside(path)
+    if record.is_dir():
+        raise OutputError(f"{record} is a folder where a file is to be written; move it away")
+    part = _temporary_name(record)
+    try:
+        part.write_bytes(_records[path])
+        yield lambda: os.replace(part, record)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def image_header(wcs, *, unit=None, beam=None, object_name=None, comments=(), history=()):
