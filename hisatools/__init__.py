@@ -1,8 +1,12 @@
 """H I self-absorption in spectral-line cubes: found, measured, catalogued, and judged."""
 
+import logging
 from importlib import import_module
 
 from hisatools._version import __version__
+
+# What the package logs is shown only where a program asks for it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Imported on first use, so that the command line answers at once.
 _HOMES = {

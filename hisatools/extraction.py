@@ -1,5 +1,6 @@
 """`HISAExtractor`: both searches, the estimate of T_U and the filters, in passes (section 2.4)."""
 
+import logging
 import time
 import warnings
 from contextlib import contextmanager
@@ -23,8 +24,11 @@ from hisatools.parameters import (
 from hisatools.results import HISAResult, MaskBit, flagged
 from hisatools.search.spatial import SpatialSearcher
 from hisatools.search.spectral import SpectralSearcher
+from hisatools.surveys import warn_outside_survey
 from hisatools.unabsorbed import UnabsorbedEstimator
 from hisatools.unabsorbed.uncertainty import measure_errors
+
+logger = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("hisatools", "numpy", "scipy", "numba", "astropy", "spectral-cube", "radio-beam")
 
@@ -151,12 +155,14 @@ class HISAExtractor:
         # Without its blank margins, so that they change nothing, not even a grid of noise boxes.
         box = cube.filled_box()
         filled = cube.cutout(box)
+        logger.info("extraction: %d x %d x %d voxels, threads: %d", *filled.shape, workers)
         self.spectral.check(filled)
         if not filled.is_spectrum:
             self.spatial.check(filled)
         extraction = _Extraction(self, filled, workers, progress)
         for number in range(1, self.n_passes + 1):
             if not extraction.search(number):
+                logger.debug("pass %d changes nothing that another could go on from", number)
                 break
         return extraction.result(cube, box)
 
@@ -189,6 +195,27 @@ class _Extraction:
                 cube, correlation=correlation, workers=workers
             )
         self._check_noise()
+        self._check_preset()
+        self._log_noise()
+
+    def _check_preset(self):
+        """Say so where the scales are those of another survey."""
+        extractor, sigma = self.extractor, self.spectral_noise.observed_kelvin
+        known = sigma[np.isfinite(sigma)]
+        warn_outside_survey(
+            [extractor.spectral.parameters, extractor.spatial.parameters, extractor.unabsorbed.parameters],
+            self.cube,
+            noise=np.median(known) * u.K if known.size else None,
+        )
+
+    def _log_noise(self):
+        measured = {"spectra": self.spectral_noise.observed_kelvin}
+        if self.spatial_noise is not None:
+            measured["smoothed channel maps"] = self.spatial_noise.coarse_kelvin
+            logger.debug("a correlated volume of noise: %.3g voxels", self._correlated_voxels())
+        for name, sigma in measured.items():
+            known = sigma[np.isfinite(sigma)]
+            logger.info("noise of %s: median %.3g K", name, np.median(known) if known.size else np.nan)
 
     def _check_noise(self):
         """Say so where the noise cannot be measured: CLEAN then stops at its other two limits."""
@@ -207,8 +234,11 @@ class _Extraction:
     @contextmanager
     def _timed(self, stage):
         start = time.perf_counter()
+        logger.debug("%s: begins", stage)
         yield
-        self.timings[stage] = round(self.timings.get(stage, 0) + time.perf_counter() - start, 3)
+        seconds = time.perf_counter() - start
+        self.timings[stage] = round(self.timings.get(stage, 0) + seconds, 3)
+        logger.info("%s: %.2f s", stage, seconds)
 
     @property
     def needed(self):
@@ -350,6 +380,11 @@ class _Extraction:
             "new": self.new[-1].size,
         }
         self.passes.append({"pass": number} | counts)
+        logger.info(
+            "pass %d: %d voxels flagged by the spectral search, %d by the spatial one; %d accepted, %d new",
+            number,
+            *(counts[name] for name in ("spectral", "spatial", "accepted", "new")),
+        )
 
     def result(self, cube, box):
         """What was accepted in the last pass, on the axes of the whole cube."""
@@ -365,6 +400,7 @@ class _Extraction:
             catalog = build_catalog(
                 cube.kelvin, unabsorbed_kelvin, labels, first_pass, cube.wcs, beam=cube.beam, errors=errors
             )
+        logger.info("found: %d features in %.1f s", len(catalog), sum(self.timings.values()))
         return HISAResult(
             t_on=cube.data,
             unabsorbed_kelvin=unabsorbed_kelvin,

@@ -7,6 +7,7 @@ import numpy as np
 
 from hisatools.parameters import ShellParameters, SpatialParameters, SpectralParameters
 from hisatools.search.base import LARGE_KERNEL, MIN_STEPS
+from hisatools.surveys import SURVEYS, survey_differences
 
 __all__ = ["ScaleFit", "describe_cube", "describe_scales", "fit_scales"]
 
@@ -85,6 +86,8 @@ def describe_scales(cube, preset="cgps"):
     """
     fits = fit_scales(cube, preset)
     lines = [f"Preset {preset}: {_verdict(fits)}"]
+    if differences := survey_differences(cube, preset):
+        lines.append(f"  is for the {SURVEYS[preset].title}, and this cube has {'; '.join(differences)}")
     for fit in fits:
         steps = "channels" if fit.scale.unit.is_equivalent(u.km / u.s) else "pixels"
         size = f"{fit.scale.value:6.2f} {fit.scale.unit!s:8} {fit.n_steps:7.1f} {steps:8}"

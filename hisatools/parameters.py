@@ -110,6 +110,8 @@ class _Parameters:
     """What all parameter sets share: validation, presets, and a form that JSON can hold."""
 
     _section = ""
+    # The preset that the values were asked for by; None where they were not.
+    made_from = None
 
     def __post_init__(self):
         for item in fields(self):
@@ -137,7 +139,9 @@ class _Parameters:
         """
         if name not in PRESETS:
             raise ParameterError(f"unknown preset {name!r}; known presets: {', '.join(preset_names())}")
-        return cls(**{**PRESETS[name].get(cls._section, {}), **changes})
+        values = cls(**{**PRESETS[name].get(cls._section, {}), **changes})
+        object.__setattr__(values, "made_from", name)
+        return values
 
     def to_dict(self):
         """Field names and values, Quantities as strings, for the provenance."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import warnings
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,8 @@ from hisatools.results import (
 )
 
 __all__ = ["read_result", "write_result"]
+
+logger = logging.getLogger(__name__)
 
 ROWS_PER_BLOCK = 10_000
 
@@ -75,6 +78,7 @@ def write_result(result, folder, *, overwrite=False):
         _write_catalog(result.catalog, part / "catalog.ecsv")
         write_json(part / "provenance.json", result.meta)
         _write_summary(result, part / "summary.png")
+    logger.info("wrote the result to %s", folder)
     return Path(folder).expanduser()
 
 

@@ -100,13 +100,13 @@ def one_error(capsys):
 def test_extract_writes_the_result_and_says_what_it_found(cube_file, quick, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["extract", str(cube_file), "--output", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == set(RESULT_FILES)
+    assert {path.name for path in out.iterdir()} == {*RESULT_FILES, "run.toml"}
     said = capsys.readouterr()
     assert said.err == ""
     assert f"Read {cube_file}: 40 channels x 24 x 24 pixels, velocities -60.0 to -21.0 km/s" in said.out
     assert "Pass 1: 2 voxels accepted, 2 of them new" in said.out
     assert "Found 1 feature: 2 voxels accepted, 0.00868 % of the cube" in said.out
-    assert said.out.splitlines()[-1] == f"Wrote {out}: {', '.join(sorted(RESULT_FILES))}"
+    assert said.out.splitlines()[-1] == f"Wrote {out}: {', '.join(sorted([*RESULT_FILES, 'run.toml']))}"
 
 
 def test_extract_says_why_nothing_was_found(cube_file, quick, tmp_path, capsys):
@@ -378,7 +378,7 @@ def names_in(folder):
     return {path.name for path in folder.iterdir()}
 
 
-ALL_OUTPUT = {"models", *REPORT_FILES}
+ALL_OUTPUT = {"models", "run.toml", *REPORT_FILES}
 
 
 def test_performance_writes_numbers_and_figures_and_says_what_they_are(measured, tmp_path, capsys):
@@ -510,7 +510,7 @@ def test_a_figure_that_fails_does_not_cost_the_numbers(measured, tmp_path, capsy
     out = tmp_path / "perf"
     assert main(["performance", "--output", str(out), "--quiet"]) == 0
     assert "warning: not all figures could be drawn (ZeroDivisionError:" in capsys.readouterr().err
-    assert names_in(out) == {"models", *(name for name in REPORT_FILES if not name.endswith(".png"))}
+    assert names_in(out) == {name for name in ALL_OUTPUT if not name.endswith(".png")}
 
 
 def test_an_input_in_the_output_folder_is_left_alone(cube_file, measured, capsys):
@@ -567,7 +567,9 @@ def test_compare_writes_tables_and_pictures_and_says_how_well_each_does(
     assert main(command) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert names_in(out) == {"comparison.ecsv", "features.ecsv", "provenance.json", "feature_00001.png"}
+    assert names_in(out) == {
+        *("comparison.ecsv", "features.ecsv", "provenance.json", "run.toml", "feature_00001.png")
+    }
     table = QTable.read(out / "comparison.ecsv")
     assert list(table["strategy"]) == ["shell", "spectral-linear"]
     assert list(table["n_voxels"]) == [64, 64]
@@ -879,13 +881,18 @@ def test_noise_of_a_cube_is_written_and_said(cube_file, tmp_path, capsys):
     assert main([*command, "--overwrite", "--quiet"]) == 0
 
 
+def with_records(*stems):
+    """Each file, and beside it the record of its run."""
+    return {f"{stem}.{ending}" for stem in stems for ending in ("fits", "run.toml")}
+
+
 def test_noise_of_several_cubes_goes_to_a_folder(cube_file, tmp_path, capsys):
     other = tmp_path / "other.fits"
     fits.writeto(other, 3 * fits.getdata(cube_file), fits.getheader(cube_file))
     out = tmp_path / "noise"
     command = ["noise", str(cube_file), str(other), "--output", str(out)]
     assert main([*command, "--workers", "2"]) == 0
-    assert names_in(out) == {"cube_noise.fits", "other_noise.fits"}
+    assert names_in(out) == with_records("cube_noise", "other_noise")
     one, three = (
         np.nanmedian(NoiseResult.read(out / f"{name}_noise.fits").sigma.value) for name in ("cube", "other")
     )
@@ -940,12 +947,12 @@ def test_noise_of_what_is_finished_is_said_and_kept(cube_file, tmp_path, capsys)
     said = capsys.readouterr()
     assert said.out.endswith(f"wrote {out / 'cube_noise.fits'}\n")
     assert "bad.fits" in said.err
-    assert names_in(out) == {"cube_noise.fits"}
+    assert names_in(out) == with_records("cube_noise")
     assert main([*command[:2], *command[3:5], "--quiet", "--overwrite"]) == 1  # a folder is no file
     assert main([*command, "--overwrite", "--quiet"]) == 1
     bad.write_bytes(cube_file.read_bytes())
     assert main([*command, "--overwrite", "--quiet"]) == 0
-    assert names_in(out) == {"cube_noise.fits", "bad_noise.fits"}
+    assert names_in(out) == with_records("cube_noise", "bad_noise")
 
 
 @pytest.mark.parametrize(
@@ -971,7 +978,7 @@ def test_what_stops_a_noise_measurement_is_one_line(
     command = ["noise", str(cube_file), str(other), "--output", str(tmp_path / "noise"), "--workers", "1"]
     assert main([*command, "--quiet"]) == code
     assert message in one_error(capsys)
-    assert names_in(tmp_path / "noise") == {"cube_noise.fits"}
+    assert names_in(tmp_path / "noise") == with_records("cube_noise")
 
 
 def test_strategies_are_listed_with_what_they_are_made_after(capsys, monkeypatch):
@@ -1067,7 +1074,9 @@ def test_simulate_writes_a_model_that_can_be_inspected(tmp_path, capsys):
     out = tmp_path / "model"
     command = ["simulate", "--output", str(out), "--shape", "32", "48", "48", "--seed", "3"]
     assert main(command) == 0
-    assert f"and its truth to {out}: cube.fits, pucks.ecsv, truth_delta_t.fits" in capsys.readouterr().out
+    assert (
+        f"and its truth to {out}: cube.fits, pucks.ecsv, run.toml, truth_delta_t" in capsys.readouterr().out
+    )
     assert main(["inspect", str(out / "cube.fits")]) == 0
     assert "32 channels x 48 x 48 pixels" in capsys.readouterr().out
     assert main(command) == 1

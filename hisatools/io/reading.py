@@ -1,5 +1,6 @@
 """From a FITS file to a brightness temperature in K with its WCS: mend, cut, decode, convert."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hisatools.io.mends import MendLog
 from hisatools.io.regions import sky_cut, velocity_slice
 from hisatools.io.units import brightness_unit, kelvin_per_unit
 from hisatools.io.weights import read_weights
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ def read_image(
         **_cut_meta(velocity_range, region),
         "mends": mends.texts,
     }
+    logger.info("read %s: %d x %d x %d voxels, %d mends", source, *kelvin.shape, len(mends.texts))
+    for mend in mends.texts:
+        logger.debug("mended: %s", mend)
     return Image(kelvin, wcs, beam, weights, meta)
 
 

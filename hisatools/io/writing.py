@@ -79,7 +79,7 @@ def check_output(target, *, overwrite=False):
 def recording(target, text):
     """Give whatever is written to ``target`` within the block the record of the run.
 
-    It appears together with the result: as ``run.toml`` in a folder, as ``NAME.run.toml`` beside ``NAME.fits``.
+    It appears together with the result: ``run.toml`` in a folder, ``NAME.run.toml`` beside ``NAME.fits``.
 
     Parameters
     ----------

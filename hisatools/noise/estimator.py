@@ -1,5 +1,7 @@
 """`NoiseEstimator`: from a cube to its noise, with the strategy chosen by name."""
 
+import logging
+import time
 from pathlib import Path
 
 import astropy.units as u
@@ -16,6 +18,8 @@ from hisatools.parameters import check_number
 from hisatools.search.base import run_blocks
 
 __all__ = ["NoiseEstimator", "estimate_many"]
+
+logger = logging.getLogger(__name__)
 
 
 class NoiseEstimator:
@@ -104,7 +108,9 @@ class NoiseEstimator:
         if isinstance(mask, SourceMask):
             mask, rounds = mask.mask, [str(one) for one in mask.rounds]
         mask = _plain_mask(mask, cube)
+        start = time.perf_counter()
         measured = self.measurer.estimate(cube, mask, workers, progress)
+        logger.info("noise by %s: %.2f s", self.strategy, time.perf_counter() - start)
         if not isinstance(measured, NoiseMeasurement):
             measured = NoiseMeasurement(np.asarray(measured))
         meta = {

@@ -5,6 +5,7 @@ added to.
 """
 
 import hashlib
+import logging
 import time
 import warnings
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from hisatools.performance.model import PerformanceModel
 from hisatools.performance.observables import Voxels
 from hisatools.performance.sample import Sample
 from hisatools.simulate import ModelParameters, simulate_cube
+
+logger = logging.getLogger(__name__)
 
 
 def run_models(
@@ -211,6 +214,7 @@ class _Run:
         bar = tqdm(seeds, desc="models", unit="model", disable=not self.progress)
         parts = []
         for number in bar:
+            logger.info("performance: cube of seed %d, %d of %d", number, len(parts) + 1, len(seeds))
             parts.append(self._one(number, sampled=number == seeds[0]))
             if self.report is not None:
                 self.report(parts[-1])

@@ -1,5 +1,6 @@
 """Significance: the scan of a cube, its peaks, its trials and what they say of features, together."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,6 +17,8 @@ from hisatools.significance.prior_axes import check_same_axes
 from hisatools.significance.scan import SignificanceScan
 
 __all__ = ["Significance", "measure_significance"]
+
+logger = logging.getLogger(__name__)
 
 N_PEAKS = 500
 
@@ -219,6 +222,7 @@ def measure_significance(
             "no place holds enough of any template: too many voxels are blank, or the map is too small; give "
             "smaller widths, or a lower min_coverage"
         )
+    logger.info("scanned with all templates: %.2f s", seconds)
     if report is not None:
         report(f"Scanned in {_text(seconds)}")
     trials = chance = None

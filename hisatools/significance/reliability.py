@@ -15,6 +15,7 @@ reliable, and noise alone is not reliable however few features there are.
 """
 
 import copy
+import logging
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,6 +45,8 @@ from hisatools.significance.reliability_steps import rising_steps
 from hisatools.significance.selection import select_features
 
 __all__ = ["ReliabilityModel", "ReliabilityParameters"]
+
+logger = logging.getLogger(__name__)
 
 METHOD = "mirrored search"
 DESCRIPTION = (
@@ -158,6 +161,7 @@ class ReliabilityModel:
             convolution=extractor.spatial.convolution_name,
             workers=workers,
         )
+        logger.info("the mirrored cube is searched; what is found there is false")
         found = extractor.run(mirror, workers=workers, progress=progress)
         filled = filling(result, noise, parameters.fill_significance).index
         found = select_features(found, ~_touching(found, filled))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,8 @@ from hisatools.errors import HISAWarning, InputError, OutputError, ParameterErro
 from hisatools.io.writing import writing_file
 from hisatools.search.base import run_blocks
 from hisatools.significance.trial_fits import COLUMNS, fit_table
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "hisatools trials 1"
 # Trials of a file; also what is lost at most when a run is ended.
@@ -33,6 +36,7 @@ def collect(runner, seeds, n, *, workers, progress, folder, resume):
     with tqdm(total=len(seeds), desc="trials", unit="trial", disable=not progress) as bar:
         for group in _groups(seeds):
             parts.append(store.fits(group, workers))
+            logger.debug("trials %d to %d are done", group.start, group.stop - 1)
             bar.update(len(group))
     table = vstack(parts, metadata_conflicts="silent")
     for name, (_, description) in COLUMNS.items():
