@@ -1,5 +1,7 @@
 """Options from TOML files, the record that a run leaves, and its repetition from that."""
 
+import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import hisatools
 from hisatools._arguments import build_parser
 from hisatools._config import names_a_file, parse_arguments
 from hisatools._objects import INPUTS
+from hisatools._parameter_changes import parameter_changes, parameter_sets
 from hisatools.cli import VERBS, main
 from hisatools.datasets import example_result
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
 from hisatools.io.writing import recording, run_file_beside, writing_file, writing_folder
+
+ROOT = Path(__file__).parents[1]
 
 
 def parsed(*argv):
@@ -112,6 +117,23 @@ def test_parameters_may_stand_in_a_table(config):
         "spatial.peak_rank=5",
         "line-free.x=True",
     ]
+
+
+def test_configurations_in_the_documentation_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pages = [(ROOT / "docs" / f"{name}.rst").read_text(encoding="utf-8") for name in ("command", "reading")]
+    blocks = re.findall(r"\.\. code-block:: toml\n\n((?:   .*\n|\n)+)", "".join(pages))
+    for block in blocks:
+        text = textwrap.dedent(block)
+        Path(re.search(r"^# (\w+\.toml)", text)[1]).write_text(text)
+    commands = re.findall(r"hisatools (\w+ [^\n,]*--config (?!out)[^\n,]*)", "".join(pages))
+    assert len(commands) == 4
+    arguments = [parsed(*command.split()) for command in commands]
+    assert arguments[1].passes == 5
+    assert arguments[0].set == ["spatial.clean_fwhm=30 arcmin", "extraction.min_weight=0.5"]
+    for one in arguments:
+        if one.verb_name == "extract":
+            parameter_sets(one.preset, parameter_changes(one))
 
 
 def test_run_finds_the_verb(config):
