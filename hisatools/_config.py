@@ -49,18 +49,20 @@ def parse_arguments(build, argv=None):
     parser, argv = build(), list(sys.argv[1:] if argv is None else argv)
     path = _config_of(argv)
     verb = parser.verbs.get(argv[0]) if argv and path else None
+    of_file = ()
     if verb is not None:
-        _take_defaults(verb, Path(path).expanduser(), argv[0], parser.verbs)
+        of_file = _take_defaults(verb, Path(path).expanduser(), argv[0], parser.verbs)
     arguments = parser.parse_args(argv)
     if arguments.verb_name == "run":
         wanted = _verb_of(Path(arguments.file).expanduser(), parser.verbs)
         return parse_arguments(build, [wanted, "--config", arguments.file, *arguments.options])
     if arguments.config != path:
         parser.verbs[arguments.verb_name].error("write --config in full")
-    _settle_alternatives(parser.verbs[arguments.verb_name], arguments)
+    verb = parser.verbs[arguments.verb_name]
+    _settle_alternatives(verb, arguments, of_file)
     arguments.record = None
     if getattr(arguments, "output", None) is not None:
-        arguments.record = options_to_record(parser.verbs[arguments.verb_name], arguments)
+        arguments.record = options_to_record(verb, arguments)
     return arguments
 
 
@@ -174,7 +176,7 @@ def _options_for(verb, path, verbs):
 
 
 def _take_defaults(verb, path, name, verbs):
-    """Make the values of a file the defaults of a verb's parser."""
+    """Make the values of a file the defaults of a verb's parser; returns the arguments that it gives."""
     known = {option_name(action): action for action in verb._actions}
     known = {key: action for key, action in known.items() if key not in NOT_IN_A_FILE}
     given = {}
@@ -192,16 +194,16 @@ def _take_defaults(verb, path, name, verbs):
         if len(inside) > 1:
             raise ParameterError(f"{path}: {' and '.join(inside)} exclude each other; leave one out")
         group.required = group.required and not inside
+    return list(given)
 
 
-def _settle_alternatives(verb, arguments):
+def _settle_alternatives(verb, arguments, of_file):
     """Of options that exclude each other, the one that was typed stands, not that of the file."""
     for group in verb._mutually_exclusive_groups:
-        actions = group._group_actions
-        if any(getattr(arguments, action.dest) is not action.default for action in actions):
-            for action in actions:
-                if getattr(arguments, action.dest) is action.default:
-                    setattr(arguments, action.dest, None)
+        typed = [one for one in group._group_actions if getattr(arguments, one.dest) is not one.default]
+        for action in group._group_actions:
+            if typed and action in of_file and action not in typed:
+                setattr(arguments, action.dest, None)
 
 
 def _checked(action, where, value, folder):
