@@ -55,7 +55,7 @@ class _Form(argparse.HelpFormatter):
     """Wide enough for most options, and the verbs without a line about the argument that they are."""
 
     def __init__(self, prog):
-        super().__init__(prog, max_help_position=28)
+        super().__init__(prog, max_help_position=30)
 
     def _format_action(self, action):
         if isinstance(action, argparse._SubParsersAction):

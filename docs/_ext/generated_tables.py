@@ -81,10 +81,10 @@ class CommandHelp(Directive):
 
     def run(self):
         printed = io.StringIO()
-        os.environ["COLUMNS"] = "100"
+        os.environ["COLUMNS"] = "72"  # what fits into the page
         with contextlib.redirect_stdout(printed):
             main([*self.arguments, "--help"])
-        return [nodes.literal_block(text=printed.getvalue())]
+        return [nodes.literal_block(text=printed.getvalue(), language="text")]
 
 
 class Unreleased(_Generated):
