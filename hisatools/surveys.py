@@ -77,7 +77,7 @@ def survey_differences(cube, preset="cgps", *, noise=None):
     []
     >>> import astropy.units as u
     >>> survey_differences(example_model().cube, "cgps", noise=0.3 * u.K)
-    ['noise of 0.3 K, 0.1 times its lowest of 3 K']
+    ["noise of 0.3 K, 0.1 times the survey's lowest, 3 K"]
     """
     survey = SURVEYS.get(preset)
     if survey is None:
@@ -100,10 +100,10 @@ def _difference(name, value, limits, factor):
     low, high = limits
     if low / factor <= value <= high * factor:
         return ""
-    end, limit = ("lowest", low) if value < low else ("largest", high)
+    end, limit = ("lowest, ", low) if value < low else ("largest, ", high)
     if low == high:
-        end = "own"
-    return f"{name} of {value:.3g}, {(value / limit).value:.2g} times its {end} of {limit:.3g}"
+        end = ""
+    return f"{name} of {value:.3g}, {(value / limit).value:.2g} times the survey's {end}{limit:.3g}"
 
 
 def warn_outside_survey(parameters, cube, *, noise=None):

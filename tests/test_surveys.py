@@ -74,7 +74,7 @@ def test_cubes_of_the_survey_and_models_of_it_are_no_reason_to_warn():
             {"beam_arcmin": 2.2, "pixel_arcmin": 2 / 3},
             1.6,
             [
-                "a beam of 2.2 arcmin, 1.7 times its largest of 1.3 arcmin",
+                "a beam of 2.2 arcmin, 1.7 times the survey's largest, 1.3 arcmin",
                 "pixels of 0.667 arcmin, 2.2 times",
             ],
         ),
@@ -85,11 +85,11 @@ def test_cubes_of_the_survey_and_models_of_it_are_no_reason_to_warn():
             [
                 "a beam of 4 arcmin",
                 "pixels of 1 arcmin",
-                "channels of 0.184 km / s, 0.22 times its own of 0.824",
+                "channels of 0.184 km / s, 0.22 times the survey's 0.824",
             ],
         ),
-        ("deep", {}, 0.2, ["noise of 0.2 K, 0.067 times its lowest of 3 K"]),
-        ("noisy", {}, 20, ["noise of 20 K, 2.9 times its largest of 7 K"]),
+        ("deep", {}, 0.2, ["noise of 0.2 K, 0.067 times the survey's lowest, 3 K"]),
+        ("noisy", {}, 20, ["noise of 20 K, 2.9 times the survey's largest, 7 K"]),
     ],
 )
 def test_other_surveys_are_named_by_what_differs(name, settings, noise, texts):
@@ -124,7 +124,9 @@ def test_a_set_of_a_preset_equals_one_of_the_same_values():
 
 def test_an_extraction_with_a_preset_says_so():
     cube = sky_cube(channel_kms=1.6, shape=(24, 80, 80))
-    expected = pytest.warns(PresetWarning, match=r"channels of 1.6 km / s, 1.9 times its own of 0.824 km / s")
+    expected = pytest.warns(
+        PresetWarning, match=r"channels of 1.6 km / s, 1.9 times the survey's 0.824 km / s"
+    )
     with expected, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "spatial|spectral")
         HISAExtractor.preset("cgps", n_passes=1).run(cube)
@@ -149,8 +151,8 @@ def test_a_spectrum_is_judged_by_its_channels():
     ("name", "texts"),
     [
         ("CGPS_MA1_HI_line_image", None),
-        ("W51_H2CO_GBT_cube", "a beam of 8.33 arcmin, 6.4 times its largest of 1.3 arcmin"),
-        ("GRS_13CO_cube", "channels of 0.213 km / s, 0.26 times its own of 0.824 km / s"),
+        ("W51_H2CO_GBT_cube", "a beam of 8.33 arcmin, 6.4 times the survey's largest, 1.3 arcmin"),
+        ("GRS_13CO_cube", "channels of 0.213 km / s, 0.26 times the survey's 0.824 km / s"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::hisatools.errors.MendWarning")
