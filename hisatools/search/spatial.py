@@ -231,7 +231,9 @@ class SpatialSearcher:
             self.convolution.gaussian(cube.shape[1:], fwhm_pix),
         )
         if cleaned.stop_reason == StopReason.NOT_CLEANED:
-            raise InputError(f"channel {channel} at {cube.velocity[channel]:.1f} is blank; name another velocity")
+            raise InputError(
+                f"channel {channel} at {cube.velocity[channel]:.1f} is blank; name another velocity"
+            )
         suspected = self._suspected(observed, smoothed, cleaned, levels)
         amplitude = self._joined(suspected.copy(), observed, join_pix)
         maps = (observed, smoothed, cleaned.unabsorbed_kelvin, *levels, suspected, amplitude)
