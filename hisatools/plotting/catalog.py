@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import ParameterError
+from hisatools.plotting.chosen import check_map
 from hisatools.plotting.maps import label_sky
 from hisatools.plotting.style import REJECTED, SKY_AXES, SPECTRAL, VELOCITY_FRAMES, dress, new_axes
 
@@ -72,6 +73,8 @@ def plot_catalog(catalog, x="velocity", y="delta_t_peak", *, color=None, size=No
     ------
     ParameterError
         If a column is not there or has no numbers.
+    InputError
+        If a result of a single spectrum is to be drawn on the sky.
 
     Examples
     --------
@@ -81,9 +84,9 @@ def plot_catalog(catalog, x="velocity", y="delta_t_peak", *, color=None, size=No
     >>> ax.get_xlabel()
     'LSR velocity (km s$^{-1}$)'
     """
-    table, wcs, shape = _parts(catalog)
-    columns = {role: numbers(table, name) for role, name in _roles(x, y, color, size)}
     on_sky = (x, y) == ("lon", "lat")
+    table, wcs, shape = _parts(catalog, on_sky)
+    columns = {role: numbers(table, name) for role, name in _roles(x, y, color, size)}
     shown = np.all([np.isfinite(values) for role, values in columns.items() if role != "color"], axis=0)
     columns = {role: values[shown] for role, values in columns.items()}
     if on_sky and wcs is not None:
@@ -131,11 +134,13 @@ def _has_numbers(column):
     return getattr(column, "dtype", np.dtype(object)).kind in "fiub" and column.ndim == 1
 
 
-def _parts(catalog):
+def _parts(catalog, on_sky):
     """The table, and of a result the axes of its maps and their shape."""
     if hasattr(catalog, "colnames"):
         return catalog, None, None
     if hasattr(catalog, "catalog"):
+        if on_sky:
+            check_map(catalog)
         return catalog.catalog, catalog.wcs.celestial, catalog.flags.shape[1:]
     raise ParameterError(f"catalog must be a HISAResult or a Table, got {type(catalog).__name__}")
 
@@ -181,17 +186,17 @@ def _draw_errors(ax, table, x, y, columns):
 
 
 def _draw_points(ax, table, columns, color, size):
+    from matplotlib import colormaps
+
     style = {"s": AREA, "edgecolors": "black", "linewidths": 0.6, "zorder": 2}
     amounts = np.abs(columns["size"]) if size else None
     if size and amounts.size:
         style["s"] = _areas(amounts, amounts.max())
-    if not color:
+    if not color or not columns["x"].size:
         ax.scatter(columns["x"], columns["y"], c=SPECTRAL, alpha=0.8, **style)
     else:
-        points = ax.scatter(
-            columns["x"], columns["y"], c=columns["color"], cmap=COLOR_MAP, plotnonfinite=True, **style
-        )
-        points.cmap.set_bad("0.85")
+        style |= {"cmap": colormaps[COLOR_MAP].with_extremes(bad="0.85"), "plotnonfinite": True}
+        points = ax.scatter(columns["x"], columns["y"], c=columns["color"], **style)
         ax.figure.colorbar(points, ax=ax, label=_label(table, color))
     if size and amounts.size:
         _add_size_legend(ax, amounts.max(), _label(table, size))
@@ -221,14 +226,9 @@ def _add_size_legend(ax, largest, label):
         )
         for amount in amounts or [largest]
     ]
-    ax.legend(
-        handles=handles,
-        title=label,
-        fontsize="small",
-        title_fontsize="small",
-        labelspacing=1,
-        ncols=len(handles),
-    )
+    # Above the axes: inside, it would hide features.
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": len(handles), "frameon": False}
+    ax.legend(handles=handles, title=label, fontsize="small", title_fontsize="small", **place)
 
 
 def _unwrapped(longitudes):

@@ -210,7 +210,7 @@ def _draw_segments(steps, stages, zero, order):
         )
         place = (edges.mean(), zero + residual[channels].min())
         steps.ax.annotate(
-            str(number), place, (0, -2), textcoords="offset points", ha="center", va="top", fontsize="x-small"
+            str(number), place, (0, -3), textcoords="offset points", ha="center", va="top", fontsize="x-small"
         )
 
 
@@ -274,8 +274,9 @@ class Steps:
         away = abs(end) > 3 * self.gap
         number = f"0 at {zero:.4g} K".replace("-", "\u2212")
         for line, (name, (_, color)) in enumerate(curves.items()):
-            self._write(name if away or line else f"{name} ({number})", zero + end * away, line, color)
-        if away:
+            text = name if away or line or not zero else f"{name} ({number})"
+            self._write(text, zero + end * away, line, color)
+        if away and zero:
             self._write(number, zero, 0, "0.4")
 
     def _write(self, text, y, line, color):

@@ -42,7 +42,8 @@ def velocity_text(result, channel):
 
 def speed_text(velocity):
     """A velocity, for titles."""
-    number = f"{velocity.to_value(u.km / u.s):+.1f}".replace("-", "\u2212")
+    # Adding 0 turns -0.0 into +0.0.
+    number = f"{round(float(velocity.to_value(u.km / u.s)), 1) + 0.0:+.1f}".replace("-", "\u2212")
     return f"$v$ = {number} {KMS}"
 
 
