@@ -177,19 +177,19 @@ def draw_overlay(ax, where, color):
 
 
 def draw_outlines(ax, where):
-    """Draw the edges between pixels that are True and those that are not, in white that shows on light too."""
+    """Draw the edges of what is True between pixels, in white that shows on light too."""
     from matplotlib.collections import LineCollection
-    from matplotlib.patheffects import withStroke
 
     # With a margin, so that outlines close at the border of the map.
     padded = np.pad(where, 1)
     below, left = np.argwhere(padded[1:] != padded[:-1]), np.argwhere(padded[:, 1:] != padded[:, :-1])
     # From (y, x) to (x, y), and without the margin; an edge begins half a pixel before a centre.
-    lower, upright = below[:, ::-1] + (-1.5, -0.5), left[:, ::-1] + (-0.5, -1.5)
-    segments = [*np.stack([lower, lower + (1, 0)], 1), *np.stack([upright, upright + (0, 1)], 1)]
-    lines = LineCollection(segments, colors="white", linewidths=1.1, capstyle="projecting")
-    lines.set_path_effects([withStroke(linewidth=2.4, foreground="black")])
-    ax.add_collection(lines, autolim=False)
+    starts = np.concatenate([below[:, ::-1] + [-1.5, -0.5], left[:, ::-1] + [-0.5, -1.5]])
+    ways = np.repeat([[1, 0], [0, 1]], [len(below), len(left)], axis=0)
+    segments = np.stack([starts, starts + ways], axis=1)
+    for color, width in (("black", 2.4), ("white", 1.1)):
+        lines = LineCollection(segments, colors=color, linewidths=width, capstyle="projecting")
+        ax.add_collection(lines, autolim=False)
 
 
 def write_none(ax):

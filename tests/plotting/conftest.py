@@ -14,7 +14,7 @@ from hisatools.search.stages import SpatialStages, SpectralStages
 GALACTIC = ("GLON-CAR", "GLAT-CAR")
 
 
-def _make_result(shape=(9, 12, 14), *, sky=GALACTIC, absorbed=True, step=-1000.0, meta=None):
+def _make_result(shape=(9, 12, 14), *, sky=GALACTIC, absorbed=True, step=-1000.0, meta=None, smooth=False):
     """T_U = 90 K, with 30 K of absorption in channel 3, pixel (5, 6), and 10 K about it."""
     wcs = WCS(naxis=3)
     wcs.wcs.ctype = [*sky, "VRAD"]
@@ -31,6 +31,9 @@ def _make_result(shape=(9, 12, 14), *, sky=GALACTIC, absorbed=True, step=-1000.0
         depth[3, y, x] = 30
     labels = (depth > 0).astype(np.int32)
     t_unabsorbed = np.random.default_rng(1).normal(90, 3, shape).astype(np.float32)
+    if smooth:
+        v, y, x = np.indices(shape, np.float32)
+        t_unabsorbed = 84 + x + 0.5 * y + 0.2 * v
     t_unabsorbed[depth > 0] = 90
     unabsorbed_kelvin = t_unabsorbed[depth > 0]
     t_on = t_unabsorbed - depth

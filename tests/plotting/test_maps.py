@@ -72,7 +72,7 @@ def test_channels_that_cannot_be_drawn(result, arguments, message):
 
 def outline(ax):
     """Ends of the lines drawn on a map, (n, 2)."""
-    (lines,) = ax.collections
+    _, lines = ax.collections
     return np.reshape(lines.get_segments(), (-1, 2))
 
 
@@ -140,9 +140,8 @@ def test_a_spectrum_has_no_map(make_result, name):
 
 
 @pytest.mark.parametrize("name", ["plot_channel", "plot_passes", "plot_slice", "plot_longitude_velocity"])
-@pytest.mark.parametrize("absorbed", [True, False])
 @pytest.mark.parametrize("shape", [(9, 12, 14), (1, 12, 14), (9, 1, 14)], ids=str)
-def test_nothing_found_one_channel_and_one_row_can_be_drawn(make_result, overhang, name, absorbed, shape):
-    result = make_result(shape, absorbed=absorbed and shape == (9, 12, 14), sky=("RA---SIN", "DEC--SIN"))
+def test_blank_voxels_one_channel_and_one_row_can_be_drawn(make_result, overhang, name, shape):
+    result = make_result(shape, absorbed=shape == (9, 12, 14), sky=("RA---SIN", "DEC--SIN"))
     result.t_on[:, :, 0] = np.nan * u.K
     assert overhang(getattr(result, name)().figure) < 0.02
