@@ -39,7 +39,7 @@ def sky_pixel(wcs, shape, position):
     >>> from hisatools.positions import sky_pixel
     >>> cube = example_model().cube
     >>> sky_pixel(cube.wcs, cube.shape, SkyCoord(139.6, 0.1, unit="deg", frame="galactic"))
-    (124, 112)
+    (124, 184)
     """
     n_y, n_x = shape[-2:]
     if position is None:

@@ -120,7 +120,7 @@ def plot_longitude_velocity(result, latitude=None, *, ax=None, what="delta_t"):
     >>> from hisatools.plotting import plot_longitude_velocity
     >>> ax = plot_longitude_velocity(example_result(), -0.35 * u.deg)
     >>> ax.get_title()
-    '$b$ = \u22120.353°'
+    '$b$ = \u22120.348°'
     """
     check_map(result)
     check_cube(what)

@@ -174,9 +174,9 @@ class SpectralSearcher:
         --------
         >>> from hisatools import SpectralSearcher
         >>> from hisatools.datasets import example_model
-        >>> stages = SpectralSearcher().stages(example_model().cube, (33, 145))
+        >>> stages = SpectralSearcher().stages(example_model().cube, (35, 137))
         >>> len(stages.segments)
-        0
+        3
         >>> ax = stages.plot()
         """
         y, x = sky_pixel(cube.wcs, cube.shape, position)
