@@ -1,8 +1,9 @@
-"""Make the figure of the README by running its own lines, and those of the pages on background and noise.
+"""Make the figures of the README and of figures.rst by running their own lines, and those of other pages.
 
 Usage: python docs/make_figures.py
 """
 
+import doctest
 import os
 import re
 import tempfile
@@ -14,6 +15,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 DOCS = Path(__file__).resolve().parent
 PAGE_WIDTH = 1200
+FIGURE = re.compile(r"^\.\. figure:: _static/(figure_\w+\.png)$", re.MULTILINE)
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -34,6 +36,19 @@ def make_figures(target=DOCS / "_static"):
             picture.resize(size, Image.Resampling.LANCZOS).save(target / "demo.png", optimize=True)
         finally:
             os.chdir(start)
+
+
+def make_page_of_figures(target=DOCS / "_static"):
+    """Run the examples of figures.rst, skipped ones too, and save ``ax`` where the page shows a figure."""
+    page, names, start = (DOCS / "figures.rst").read_text(encoding="utf-8"), {}, 0
+    for shown in FIGURE.finditer(page):
+        for example in doctest.DocTestParser().get_examples(page[start : shown.start()]):
+            exec(compile(example.source, "figures.rst", "exec"), names)
+        path = target / shown.group(1)
+        names["ax"].figure.savefig(path, dpi=80)
+        # A palette: noise in full colour would take twice the space.
+        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        start = shown.end()
 
 
 def make_line_background(target=DOCS / "_static"):
@@ -194,6 +209,7 @@ def make_gas_grid(target=DOCS / "_static"):
 
 if __name__ == "__main__":
     make_figures()
+    make_page_of_figures()
     make_line_background()
     make_prior()
     make_significance()

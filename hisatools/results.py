@@ -422,20 +422,86 @@ class HISAResult:
 
         return cls(**read_result(folder))
 
-    def plot_channel(self, velocity=None, *, ax=None, what="delta_t"):
-        """Draw one channel map; see `hisatools.plotting.plot_channel`."""
+    def plot_channel(self, velocity=None, *, ax=None, what="delta_t", outlines=False):
+        """Draw one channel map; see `hisatools.plotting.plot_channel`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> ax = example_result().plot_channel(-40 * u.km / u.s, what="t_on", outlines=True)
+        """
         from hisatools.plotting import plot_channel
 
-        return plot_channel(self, velocity, ax=ax, what=what)
+        return plot_channel(self, velocity, ax=ax, what=what, outlines=outlines)
 
-    def plot_spectrum(self, position=None, *, ax=None):
-        """Draw the spectra of one sight line; see `hisatools.plotting.plot_spectrum`."""
+    def plot_spectrum(self, position=None, *, ax=None, stages=None):
+        """Draw the spectra of one sight line; see `hisatools.plotting.plot_spectrum`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> ax = example_result().plot_spectrum()
+        """
         from hisatools.plotting import plot_spectrum
 
-        return plot_spectrum(self, position, ax=ax)
+        return plot_spectrum(self, position, ax=ax, stages=stages)
+
+    def plot_slice(self, velocity=None, position=None, *, along="latitude", ax=None, stages=None):
+        """Draw a cut through one channel; see `hisatools.plotting.plot_slice`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> ax = example_result().plot_slice(along="longitude")
+        """
+        from hisatools.plotting import plot_slice
+
+        return plot_slice(self, velocity, position, along=along, ax=ax, stages=stages)
+
+    def plot_longitude_velocity(self, latitude=None, *, ax=None, what="delta_t"):
+        """Draw one row of the maps against velocity; see `hisatools.plotting.plot_longitude_velocity`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> ax = example_result().plot_longitude_velocity()
+        """
+        from hisatools.plotting import plot_longitude_velocity
+
+        return plot_longitude_velocity(self, latitude, ax=ax, what=what)
+
+    def plot_passes(self, velocity=None, *, ax=None):
+        """Draw which pass first accepted each voxel of a channel; see `hisatools.plotting.plot_passes`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> ax = example_result().plot_passes()
+        """
+        from hisatools.plotting import plot_passes
+
+        return plot_passes(self, velocity, ax=ax)
+
+    def plot_catalog(self, x="velocity", y="delta_t_peak", *, color=None, size=None, ax=None):
+        """Draw columns of the catalogue against each other; see `hisatools.plotting.plot_catalog`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> ax = example_result().plot_catalog("lon", "lat", color="velocity")
+        """
+        from hisatools.plotting import plot_catalog
+
+        return plot_catalog(self, x, y, color=color, size=size, ax=ax)
 
     def plot_summary(self, path=None, *, overwrite=False):
-        """Draw the panels of the paper's figures 4 and 6; see `hisatools.summary.plot_summary`."""
+        """Draw the panels of the paper's figures 4 and 6; see `hisatools.summary.plot_summary`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> figure = example_result().plot_summary()
+        """
         from hisatools.summary import plot_summary
 
         return plot_summary(self, path, overwrite=overwrite)

@@ -82,6 +82,11 @@ def _divide(row, total, number, mean):
         mean[x] = np.float32(np.nan) if np.isnan(row[x]) else total[x] / number[x]
 
 
+def join_reach(fwhm_pix):
+    """How many pixels away `join_flecks` with a beam of this FWHM carries an amplitude."""
+    return int(JOIN_REACH_SIGMA * fwhm_pix * gaussian_fwhm_to_sigma + 0.5) if fwhm_pix >= 1 else 0
+
+
 def join_flecks(amplitude_kelvin, fwhm_pix):
     """Smooth a map of amplitudes with a beam, zeros beyond the borders (sections 2.2 and 2.3).
 
@@ -94,9 +99,8 @@ def join_flecks(amplitude_kelvin, fwhm_pix):
     """
     if fwhm_pix < 1:
         return amplitude_kelvin
-    sigma_pix = fwhm_pix * gaussian_fwhm_to_sigma
-    reach = int(JOIN_REACH_SIGMA * sigma_pix + 0.5)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_pix) ** 2)
+    reach = join_reach(fwhm_pix)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (fwhm_pix * gaussian_fwhm_to_sigma)) ** 2)
     return _join(np.ascontiguousarray(amplitude_kelvin), (kernel / kernel.sum()).astype(np.float32))
 
 

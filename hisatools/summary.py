@@ -20,6 +20,7 @@ from hisatools.plotting import (
     deepest_sight_line,
     draw_map,
     draw_overlay,
+    draw_pale_map,
     draw_spectrum,
     label_sky,
     new_figure,
@@ -54,6 +55,13 @@ def plot_summary(result, path=None, *, overwrite=False):
     ------
     OutputError
         If ``path`` exists and ``overwrite`` is False, or if it cannot be written.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.summary import plot_summary
+    >>> figure = plot_summary(example_result())
+    >>> figure.savefig("summary.pdf")  # doctest: +SKIP
     """
     figure = _summary_of_spectrum(result) if result.flags[0].size == 1 else _summary_of_cube(result)
     if path is not None:
@@ -151,10 +159,7 @@ def _draw_spectrum_panels(figure, grid, result, y, x):
 
 def _draw_flags(ax, observed, limits, layers):
     """Coloured flags on a pale channel map."""
-    low, high = limits
-    ax.set_facecolor(BLANK)
-    # The wide range keeps the map pale, so that the flags stand out.
-    ax.imshow(observed, cmap="Greys", vmin=low, vmax=low + 2.5 * (high - low), origin="lower")
+    draw_pale_map(ax, observed, limits)
     for where, color in layers:
         draw_overlay(ax, where, color)
 

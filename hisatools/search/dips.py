@@ -176,6 +176,12 @@ def find_dips(observed, smoothed, unabsorbed, sigma_pos, rules, profile):
     profile : array, shape (n_v,)
         Raised to the channel-wise maximum of the accepted Gaussians; K.
     """
+    find_dips_of_each_width(observed, smoothed, unabsorbed, sigma_pos, rules, profile, profile)
+
+
+@njit(cache=True, nogil=True)
+def find_dips_of_each_width(observed, smoothed, unabsorbed, sigma_pos, rules, narrow, broad):
+    """`find_dips` with a profile for the narrow and one for the broad Gaussians; they may be one array."""
     residual = smoothed - unabsorbed
     level = -rules.threshold * sigma_pos
     separation = max(round(rules.narrow_chan), 1)
@@ -186,7 +192,7 @@ def find_dips(observed, smoothed, unabsorbed, sigma_pos, rules, profile):
                 continue
             if smoothed[k] < 2 * level or unabsorbed[k] < rules.critical_kelvin:
                 continue
-            for fwhm_chan in (rules.narrow_chan, rules.broad_chan):
+            for fwhm_chan, profile in ((rules.narrow_chan, narrow), (rules.broad_chan, broad)):
                 if line_dip(observed, k, fwhm_chan, rules.narrow_chan) < rules.dip_threshold:
                     continue
                 amplitude, sigma_fit = _fit_segment(residual, first, stop, level, k, fwhm_chan)

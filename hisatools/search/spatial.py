@@ -7,6 +7,7 @@ import numpy as np
 
 from hisatools.backends import get_backend, resolve
 from hisatools.backends.protocols import CleanSettings
+from hisatools.errors import InputError
 from hisatools.noise import (
     NoiseCorrelation,
     box_noise,
@@ -16,8 +17,10 @@ from hisatools.noise import (
     without_features,
 )
 from hisatools.parameters import SpatialParameters
+from hisatools.positions import nearest_channel
 from hisatools.results import SearchResult, StopReason
 from hisatools.search.base import clean_scale, run_blocks, smoothing_scale
+from hisatools.search.stages import SpatialStages
 from hisatools.smoothing import box_mean, join_flecks, odd_pixels
 
 # A smaller box would not reach beyond the beam.
@@ -181,6 +184,66 @@ class SpatialSearcher:
             },
         )
 
+    def stages(self, cube, velocity, *, noise=None):
+        """Search one channel map as `search` does, and keep what it comes by on the way.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+            NaN is blank.
+        velocity : `~astropy.units.Quantity`, scalar, velocity
+            The nearest channel is searched.
+        noise : `SpatialNoise`, optional
+            Measured on the cube if not given.
+
+        Returns
+        -------
+        `~hisatools.search.stages.SpatialStages`
+            Its ``plot()`` draws figure 3 of the paper.
+
+        Raises
+        ------
+        ParameterError
+            If the velocity has no unit or lies outside the cube.
+        InputError
+            If G_char is not resolved by the pixels or exceeds the field, or the channel is blank.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools import SpatialSearcher
+        >>> from hisatools.datasets import example_model
+        >>> stages = SpatialSearcher().stages(example_model().cube, -40 * u.km / u.s)
+        >>> stages.amplitude.shape
+        (208, 208)
+        """
+        fwhm_pix = clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
+        join_pix = smoothing_scale("spatial.join_fwhm", self.parameters.join_fwhm, cube)
+        channel = nearest_channel(cube.velocity, velocity)
+        noise = self.measure_noise(cube) if noise is None else noise
+        observed = cube.block(channel)
+        smoothed, cleaned, levels = self._clean_map(
+            observed,
+            observed,
+            noise.coarse_kelvin[channel],
+            noise.smoothed_share,
+            self._box_pix(cube),
+            self.convolution.gaussian(cube.shape[1:], fwhm_pix),
+        )
+        if cleaned.stop_reason == StopReason.NOT_CLEANED:
+            raise InputError(
+                f"channel {channel} at {cube.velocity[channel]:.1f} is blank; name another velocity"
+            )
+        suspected = self._suspected(observed, smoothed, cleaned, levels)
+        amplitude = self._joined(suspected.copy(), observed, join_pix)
+        maps = (observed, smoothed, cleaned.unabsorbed_kelvin, *levels, suspected, amplitude)
+        return SpatialStages(
+            *(np.asarray(values, np.float32) << u.K for values in maps),
+            channel=channel,
+            velocity=cube.velocity[channel],
+            wcs=cube.wcs,
+        )
+
     def check(self, cube):
         """Raise the error that `search` would raise on this cube, before anything is computed."""
         clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
@@ -200,6 +263,14 @@ class SpatialSearcher:
 
     def _search_channel(self, observed, fitted, coarse, smoothed_share, box, join_pix, convolve):
         """Amplitude (n_y, n_x), loop count and stop reason of one map; U is fitted to ``fitted``."""
+        smoothed, cleaned, levels = self._clean_map(observed, fitted, coarse, smoothed_share, box, convolve)
+        if cleaned.stop_reason == StopReason.NOT_CLEANED:
+            return np.float32(0), cleaned.n_iterations, cleaned.stop_reason
+        suspected = self._suspected(observed, smoothed, cleaned, levels)
+        return self._joined(suspected, observed, join_pix), cleaned.n_iterations, cleaned.stop_reason
+
+    def _clean_map(self, observed, fitted, coarse, smoothed_share, box, convolve):
+        """S of one map, the CLEAN, and the levels of S - U and O - U below which absorption is suspected."""
         sigma_obs = expand_noise(coarse, observed.shape)
         level = float(np.nanmean(sigma_obs)) if np.isfinite(coarse).any() else np.nan
         relative = np.ones_like(sigma_obs)
@@ -212,21 +283,24 @@ class SpatialSearcher:
             convolve,
             self._settings(),
         )
-        if cleaned.stop_reason == StopReason.NOT_CLEANED:
-            return np.float32(0), cleaned.n_iterations, cleaned.stop_reason
-        suspected = self._suspected(observed, smoothed, cleaned, sigma_obs, relative)
-        amplitude = join_flecks(suspected, join_pix)
-        amplitude[~(amplitude >= self.parameters.cull_amplitude.value) | np.isnan(observed)] = 0
-        return amplitude, cleaned.n_iterations, cleaned.stop_reason
+        threshold = self.parameters.threshold
+        return smoothed, cleaned, (-threshold * cleaned.sigma_pos_kelvin * relative, -threshold * sigma_obs)
 
-    def _suspected(self, observed, smoothed, cleaned, sigma_obs, relative):
+    def _suspected(self, observed, smoothed, cleaned, levels):
         """U - O where it stands out from the noise of S or of O, 0 elsewhere."""
         parameters = self.parameters
         unabsorbed = cleaned.unabsorbed_kelvin
         depth = unabsorbed - observed
+        smoothed_level, observed_level = levels
         # NaN compares as False: blank pixels and unknown noise never count.
-        flagged = smoothed - unabsorbed < -parameters.threshold * cleaned.sigma_pos_kelvin * relative
-        flagged |= depth > parameters.threshold * sigma_obs
+        flagged = smoothed - unabsorbed < smoothed_level
+        flagged |= depth > -observed_level
         flagged &= depth >= parameters.min_amplitude.value
         flagged &= unabsorbed >= parameters.critical_brightness.value
         return np.where(flagged, depth, np.float32(0))
+
+    def _joined(self, suspected, observed, join_pix):
+        """Amplitudes smoothed, the faint ones dropped."""
+        amplitude = join_flecks(suspected, join_pix)
+        amplitude[~(amplitude >= self.parameters.cull_amplitude.value) | np.isnan(observed)] = 0
+        return amplitude

@@ -10,6 +10,7 @@ from hisatools.backends import get_backend, resolve
 from hisatools.backends.protocols import CleanSettings
 from hisatools.noise import box_noise, difference_rms, noise_correlation, third_rms
 from hisatools.parameters import SpectralParameters
+from hisatools.positions import known_position, sky_pixel
 from hisatools.results import SearchResult
 from hisatools.search.base import (
     clean_scale,
@@ -19,7 +20,8 @@ from hisatools.search.base import (
     smoothing_scale,
 )
 from hisatools.search.dips import DipRules, find_dips_in_spectra
-from hisatools.smoothing import box_mean, join_flecks, odd_pixels
+from hisatools.search.stages import SpectralStages, fitted_dips, segments_below
+from hisatools.smoothing import box_mean, join_flecks, join_reach, odd_pixels
 
 VOXELS_PER_BLOCK = 2**21
 KERNEL_REACH_SIGMA = 5
@@ -135,13 +137,70 @@ class SpectralSearcher:
         run_blocks(
             search_rows, self._blocks(cube), workers=workers, progress=progress, description="spectral search"
         )
-        self._join(amplitude, cube, workers)
+        self._join(amplitude, cube, self._join_pix(cube), workers=workers)
         return SearchResult(
             amplitude=u.Quantity(amplitude, u.K, copy=False),
             n_iterations=n_iterations,
             stop_reason=stop_reason,
             wcs=cube.wcs,
             meta={"search": "spectral", "clean": self.clean_name, "parameters": self.parameters.to_dict()},
+        )
+
+    def stages(self, cube, position=None, *, noise=None):
+        """Search one sight line as `search` does, and keep what it comes by on the way.
+
+        Parameters
+        ----------
+        cube : `~hisatools.HISACube`
+            NaN is blank.
+        position : `~astropy.coordinates.SkyCoord` or (int, int), optional
+            A position on the sky or a pixel (y, x), from 0; not needed for a single spectrum.
+        noise : `SpectralNoise`, optional
+            Measured on the cube if not given.
+
+        Returns
+        -------
+        `~hisatools.search.stages.SpectralStages`
+            Its ``plot()`` draws figure 2 of the paper.
+
+        Raises
+        ------
+        ParameterError
+            If the position is missing or lies outside the cube.
+        InputError
+            If W_char is not resolved by the channels or exceeds the band.
+
+        Examples
+        --------
+        >>> from hisatools import SpectralSearcher
+        >>> from hisatools.datasets import example_model
+        >>> stages = SpectralSearcher().stages(example_model().cube, (35, 137))
+        >>> len(stages.segments)
+        3
+        >>> ax = stages.plot()
+        """
+        y, x = sky_pixel(cube.wcs, cube.shape, position)
+        kernel, rules, join_pix = self._kernel(cube), self._rules(cube), self._join_pix(cube)
+        noise = self.measure_noise(cube) if noise is None else noise
+        spectra = self._clean_rows(cube, slice(y, y + 1), noise, kernel)
+        observed, smoothed, unabsorbed = (rows[x] for rows in (*spectra[:2], spectra[2].unabsorbed_kelvin))
+        sigma_pos = spectra[2].sigma_pos_kelvin[x]
+        narrow, broad = fitted_dips(observed, smoothed, unabsorbed, sigma_pos, rules)
+        # The rows that smoothing brings together with this one.
+        rows = slice(max(y - join_reach(join_pix), 0), y + join_reach(join_pix) + 1)
+        amplitude = self._search_rows(cube, rows, noise, kernel, rules)[0]
+        detected = amplitude[:, y - rows.start, x].copy()
+        self._join(amplitude, cube, join_pix, rows=rows)
+        return SpectralStages(
+            *(values << u.K for values in (observed, smoothed, unabsorbed, narrow, broad, detected)),
+            amplitude=amplitude[:, y - rows.start, x] << u.K,
+            sigma_pos=float(sigma_pos) * u.K,
+            level=-rules.threshold * float(sigma_pos) * u.K,
+            segments=segments_below(smoothed - unabsorbed, -rules.threshold * sigma_pos),
+            velocity=cube.velocity,
+            pixel=(y, x),
+            position=known_position(cube, y, x),
+            wcs=cube.wcs,
         )
 
     def check(self, cube):
@@ -187,12 +246,8 @@ class SpectralSearcher:
 
     def _search_rows(self, cube, rows, noise, kernel, rules):
         """Amplitude (n_v, n_rows, n_x), loop counts and stop reasons of some rows."""
-        observed, smoothed = _with_box_mean(cube, rows, self._box_pix(cube))
-        shape = observed.shape[1:]
-        observed, smoothed = _as_spectra(observed), _as_spectra(smoothed)
-        cleaned = self.clean.clean_spectra(
-            smoothed, noise.smoothed_kelvin[rows].ravel(), kernel, self._settings()
-        )
+        observed, smoothed, cleaned = self._clean_rows(cube, rows, noise, kernel)
+        shape = noise.observed_kelvin[rows].shape
         sigma_obs = noise.observed_kelvin[rows].ravel()
         profiles = find_dips_in_spectra(
             observed, smoothed, cleaned.unabsorbed_kelvin, cleaned.sigma_pos_kelvin, rules
@@ -207,21 +262,29 @@ class SpectralSearcher:
             cleaned.stop_reason.reshape(shape),
         )
 
+    def _clean_rows(self, cube, rows, noise, kernel):
+        """O and S of some rows as spectra (n_rows * n_x, n_v), K, and the CLEAN of S."""
+        observed, smoothed = map(_as_spectra, _with_box_mean(cube, rows, self._box_pix(cube)))
+        stop_kelvin = noise.smoothed_kelvin[rows].ravel()
+        return observed, smoothed, self.clean.clean_spectra(smoothed, stop_kelvin, kernel, self._settings())
+
     def _vetoed(self, observed, sigma_obs):
         """Sight lines with continuum absorption; those without noise are not vetoed."""
         limit = np.where(np.isfinite(sigma_obs), -self.parameters.continuum_veto * sigma_obs, -np.inf)
         return (observed < limit[:, None]).any(axis=1)
 
-    def _join(self, amplitude, cube, workers):
-        """Smooth each channel's amplitudes in place, and drop the faint ones."""
-        fwhm_pix = 0.0
-        if not cube.is_spectrum:
-            fwhm_pix = smoothing_scale("spectral.join_fwhm", self.parameters.join_fwhm, cube)
+    def _join_pix(self, cube):
+        if cube.is_spectrum:
+            return 0.0
+        return smoothing_scale("spectral.join_fwhm", self.parameters.join_fwhm, cube)
+
+    def _join(self, amplitude, cube, fwhm_pix, *, rows=slice(None), workers=1):
+        """Smooth each channel's amplitudes of some rows in place, and drop the faint ones."""
         least = self.parameters.cull_amplitude.value
 
         def join(k):
             joined = join_flecks(amplitude[k], fwhm_pix)
-            joined[(joined < least) | np.isnan(cube.block(k))] = 0
+            joined[(joined < least) | np.isnan(cube.block(k)[rows])] = 0
             amplitude[k] = joined
 
         run_blocks(join, range(len(amplitude)), workers=workers)

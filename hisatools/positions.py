@@ -1,0 +1,119 @@
+"""Which pixel and which channel is meant: positions on the sky and velocities turned into indices."""
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from hisatools.catalog import sky_frame
+from hisatools.errors import ParameterError
+
+__all__ = ["known_position", "nearest_channel", "sky_pixel", "sky_position"]
+
+
+def sky_pixel(wcs, shape, position):
+    """The pixel that a position falls on.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        With the two sky axes first.
+    shape : tuple of int
+        Of the cube, (n_v, n_y, n_x).
+    position : `~astropy.coordinates.SkyCoord` or (int, int) or None
+        A position on the sky or a pixel (y, x), from 0. None is the only pixel of a single spectrum.
+
+    Returns
+    -------
+    (int, int)
+        (y, x).
+
+    Raises
+    ------
+    ParameterError
+        If the position lies outside the cube, or is neither of the two.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.positions import sky_pixel
+    >>> cube = example_model().cube
+    >>> sky_pixel(cube.wcs, cube.shape, SkyCoord(139.6, 0.1, unit="deg", frame="galactic"))
+    (124, 184)
+    """
+    n_y, n_x = shape[-2:]
+    if position is None:
+        if (n_y, n_x) != (1, 1):
+            raise ParameterError(
+                f"which of the {n_y} x {n_x} sight lines is meant? Give position=(y, x) or a SkyCoord"
+            )
+        return 0, 0
+    if isinstance(position, SkyCoord):
+        sky = position.transform_to(sky_frame(wcs)).spherical
+        x, y = wcs.celestial.wcs_world2pix(sky.lon.deg, sky.lat.deg, 0)
+        position = (np.round(float(y)), np.round(float(x)))
+    try:
+        y, x = (float(pixel) for pixel in position)
+    except (TypeError, ValueError):
+        raise ParameterError(f"position must be a SkyCoord or a pixel (y, x), got {position!r}") from None
+    if not (0 <= y < n_y and 0 <= x < n_x):
+        raise ParameterError(
+            f"position ({position[0]}, {position[1]}) is not in the cube of {n_y} x {n_x} pixels (y, x)"
+        )
+    return int(y), int(x)
+
+
+def sky_position(wcs, y, x):
+    """The centre of a pixel.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        With the two sky axes first.
+    y, x : float
+        Pixel, from 0.
+
+    Returns
+    -------
+    `~astropy.coordinates.SkyCoord`
+        In the frame of the axes.
+    """
+    lon, lat = wcs.celestial.wcs_pix2world([[x, y]], 0)[0]
+    return SkyCoord(lon, lat, unit="deg", frame=sky_frame(wcs))
+
+
+def known_position(cube, y, x):
+    """`sky_position` of a pixel of a cube; None for a spectrum that was given without its position."""
+    return None if cube.meta.get("position") == "not known" else sky_position(cube.wcs, y, x)
+
+
+def nearest_channel(speeds, velocity):
+    """The channel nearest to a velocity.
+
+    Parameters
+    ----------
+    speeds : `~astropy.units.Quantity`, shape (n_v,), velocity
+        Of the channels, in file order.
+    velocity : `~astropy.units.Quantity`, scalar, velocity
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ParameterError
+        If the velocity has no unit or lies more than a channel outside the cube.
+    """
+    try:
+        wanted = u.Quantity(velocity).to(speeds.unit)
+    except (u.UnitConversionError, TypeError):
+        raise ParameterError(f"velocity needs a unit, got {velocity}; write -41 * u.km / u.s") from None
+    offset = np.abs(speeds - wanted)
+    width = np.abs(speeds[-1] - speeds[0]) / max(speeds.size - 1, 1)
+    # A single channel tells no width: it stands for velocities within 1 km/s.
+    if not offset.min() <= max(width, (speeds.size == 1) * u.km / u.s):
+        raise ParameterError(
+            f"velocity {wanted:.1f} is not in the cube ({speeds.min():.1f} to {speeds.max():.1f})"
+        )
+    return int(np.argmin(offset))
