@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from hisatools.backends.protocols import StopReason
 from hisatools.errors import InputError, ParameterError
-from hisatools.features import angular_widths, voxel_velocity_widths
+from hisatools.features import angular_widths, catalog_rows, voxel_velocity_widths
 from hisatools.io.checks import check_sky
 
 __all__ = ["HISAResult", "MaskBit", "SearchResult", "StopReason", "UnabsorbedResult"]
@@ -295,6 +295,15 @@ class HISAResult:
             if start < stop:
                 values[start:stop] = cube[channel][self._accepted(channel)]
         return values
+
+    @property
+    def voxel_rows(self):
+        """Row of the catalogue that each accepted voxel belongs to, from 0; shape (n,), int.
+
+        In the order of the array, whatever the order of the rows; an `InputError` if the catalogue has no row
+        for one of them.
+        """
+        return catalog_rows(self.at_voxels(self.labels), self.catalog["id"])
 
     @property
     def velocity(self):
