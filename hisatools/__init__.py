@@ -7,6 +7,7 @@ from hisatools._version import __version__
 # Imported on first use, so that the command line answers at once.
 _HOMES = {
     "ExtractionParameters": "hisatools.parameters",
+    "HISACatalog": "hisatools.catalog",
     "HISACube": "hisatools.cube",
     "HISAExtractor": "hisatools.extraction",
     "HISAResult": "hisatools.results",

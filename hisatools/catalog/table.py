@@ -1,0 +1,162 @@
+"""HISACatalog: an astropy table of features that knows where they are, how far, and what lies near."""
+
+from astropy.table import QTable
+
+__all__ = ["HISACatalog"]
+
+
+class HISACatalog(QTable):
+    """The catalogue of a result: one row a feature, every column with its unit and description.
+
+    It is a `~astropy.table.QTable`, and whatever takes one takes it. Slices, copies, stacks and what
+    `~hisatools.HISAResult` reads from a file are catalogues, too; ``HISACatalog.read(path)`` reads one from
+    ECSV, and ``HISACatalog(table)`` makes one of a table. ``meta`` holds the frame of the sky (``FRAME``),
+    that of the velocities (``SPECSYS``) and the beam (``BEAM``).
+
+    What a method adds to the columns is in a new catalogue; the old one stays as it is.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> catalog = example_result().catalog
+    >>> deep = catalog[catalog["delta_t_peak"].value < -60]
+    >>> type(deep).__name__, len(deep)
+    ('HISACatalog', 3)
+    """
+
+    @property
+    def coordinates(self):
+        """Centroids of the features: `~astropy.coordinates.SkyCoord`, shape (n,), in the frame of the cube.
+
+        An `InputError` where ``meta`` does not name the frame.
+        """
+        from hisatools.catalog.places import positions_of
+
+        return positions_of(self, position=("lon", "lat"), name="the catalogue")
+
+    def features_at(self, position, radius, *, velocity=None, max_velocity_difference=None):
+        """The features about a place, the nearest first.
+
+        Parameters
+        ----------
+        position : `~astropy.coordinates.SkyCoord`, scalar
+            In any frame.
+        radius : `~astropy.units.Quantity`, angle
+            How far from it a centroid may lie.
+        velocity, max_velocity_difference : `~astropy.units.Quantity`, velocity, optional
+            Keep only features whose velocity differs by no more from this one; both or neither.
+
+        Returns
+        -------
+        HISACatalog
+            Some of the rows, or none.
+
+        Raises
+        ------
+        ParameterError
+            If an argument is missing, or is not of the kind that is needed.
+        InputError
+            If ``meta`` does not name the frame of the sky.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.datasets import example_result
+        >>> catalog = example_result().catalog
+        >>> place = catalog.coordinates[2].icrs
+        >>> len(catalog.features_at(place, 1 * u.arcmin))
+        1
+        """
+        from hisatools.catalog.crossmatch import features_at
+
+        return features_at(self, position, radius, velocity, max_velocity_difference)
+
+    def crossmatch(
+        self,
+        table,
+        *,
+        max_separation,
+        max_velocity_difference=None,
+        columns=(),
+        one_to_one=False,
+        prefix="match",
+        position=None,
+        velocity=None,
+        frame=None,
+    ):
+        """Find the counterpart of each feature in another table, for example a catalogue of CO clouds.
+
+        It is the nearest on the sky of those that lie within the limits.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`, or path of a file of one
+            With a SkyCoord column, or columns of longitude and latitude under names that are in use (``lon``,
+            ``GLON``, ``l``, ``RA``, ``RAJ2000`` ...), and maybe of velocities (``velocity``, ``VLSR`` ...).
+            Its frame of the sky may be another than that of the catalogue. Rows whose position is masked or
+            NaN match nothing.
+        max_separation : `~astropy.units.Quantity`, angle, scalar or shape (n,)
+            Largest distance on the sky between centroids; one for all, or one for each feature, as
+            ``catalog["angular_width_max"] / 2``. Where it is NaN nothing matches.
+        max_velocity_difference : `~astropy.units.Quantity`, velocity, scalar or shape (n,), optional
+            Rows whose velocity is not known, or differs by more, are no counterparts. Without it
+            velocities do not matter.
+        columns : sequence of str, or "all"
+            Columns of the table to take along.
+        one_to_one : bool
+            Whether a row may be the counterpart of one feature only: pairs are then made in the order of
+            nearness.
+        prefix : str
+            Of the new columns.
+        position, velocity, frame : optional
+            Which columns of the table hold the position (a name, or a pair of names) and the velocity, and
+            the frame of the position, where the names do not tell.
+
+        Returns
+        -------
+        HISACatalog
+            With ``match_row`` (-1 where there is no counterpart), ``match_separation``,
+            ``match_velocity_difference`` (counterpart minus feature), ``match_n_candidates`` (rows within the
+            limits) and ``match_`` with the name of each of ``columns``: NaN or masked where there is no
+            counterpart.
+
+        Raises
+        ------
+        InputError
+            If positions, velocities or columns are not found in the table.
+        ParameterError
+            If a limit is not of the kind that is needed, or a column would be there twice.
+
+        Warns
+        -----
+        HISAWarning
+            If a column of positions or velocities has no unit, and degrees or km/s are assumed; if the
+            velocities are in another frame.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from astropy.table import QTable
+        >>> from hisatools.datasets import example_result
+        >>> catalog = example_result().catalog
+        >>> place = catalog.coordinates[[1]].icrs
+        >>> clouds = QTable({"RA": place.ra, "DEC": place.dec, "VLSR": catalog["velocity"][[1]]})
+        >>> clouds["name"] = ["A"]
+        >>> limits = {"max_separation": 2 * u.arcmin, "max_velocity_difference": 3 * u.km / u.s}
+        >>> catalog.crossmatch(clouds, columns=["name"], **limits)["match_name"].tolist()
+        [None, 'A', None, None, None]
+        """
+        from hisatools.catalog.crossmatch import crossmatch
+
+        return crossmatch(
+            self,
+            table,
+            max_separation=max_separation,
+            max_velocity_difference=max_velocity_difference,
+            columns=columns,
+            one_to_one=one_to_one,
+            prefix=prefix,
+            position=position,
+            velocity=velocity,
+            frame=frame,
+        )
