@@ -1,5 +1,6 @@
 """HISACatalog: an astropy table of features that knows where they are, how far, and what lies near."""
 
+import astropy.units as u
 from astropy.table import QTable
 
 __all__ = ["HISACatalog"]
@@ -19,9 +20,9 @@ class HISACatalog(QTable):
     --------
     >>> from hisatools.datasets import example_result
     >>> catalog = example_result().catalog
-    >>> deep = catalog[catalog["delta_t_peak"].value < -60]
+    >>> deep = catalog[catalog["n_voxels"] > 300]
     >>> type(deep).__name__, len(deep)
-    ('HISACatalog', 3)
+    ('HISACatalog', 2)
     """
 
     @property
@@ -159,4 +160,60 @@ class HISACatalog(QTable):
             position=position,
             velocity=velocity,
             frame=frame,
+        )
+
+    def with_distances(
+        self, distance=None, *, distance_error=None, curve="reid19", side="near", dispersion=7 * u.km / u.s
+    ):
+        """Add distances from the Sun: given ones, or those that the velocities tell.
+
+        Absorption needs bright emission behind it. Within the solar circle, where two distances have the same
+        velocity, much of the emission of that velocity lies at the far one; so the near one is the likelier
+        for what is seen in absorption, and the default.
+
+        Parameters
+        ----------
+        distance : `~astropy.units.Quantity`, length, scalar or shape (n,), or str, optional
+            Of all features, or of each, or the name of a column that holds it. Without it the distance is the
+            kinematic one, see `hisatools.distances.kinematic_distance`.
+        distance_error : as ``distance``, optional
+            1-sigma uncertainty of what is given.
+        curve : {"reid19", "brand93", "flat"} or `~hisatools.distances.RotationCurve`
+        side : {"near", "far"}
+        dispersion : `~astropy.units.Quantity`, velocity
+            How far velocities stray from circular rotation; 1 sigma.
+
+        Returns
+        -------
+        HISACatalog
+            With ``distance`` and ``distance_error`` (kpc; NaN where not known), ``distance_flags`` (see
+            `hisatools.distances.DistanceFlag`) and ``distance_method``; ``meta["DISTANCE"]`` names the curve.
+
+        Raises
+        ------
+        InputError
+            If ``meta`` does not name the frame of the sky, velocities are not in the LSR, or there is no
+            such column.
+        ParameterError
+            If an argument is not of the kind that is needed.
+
+        Warns
+        -----
+        HISAWarning
+            If ``meta`` does not name the frame of the velocities.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.datasets import example_result
+        >>> catalog = example_result().catalog.with_distances()
+        >>> print(catalog["distance"][:3].round(1), catalog["distance_method"][0])
+        [2.6 3.6 3.5] kpc outer
+        >>> print(example_result().catalog.with_distances(2 * u.kpc)["distance"][0])
+        2.0 kpc
+        """
+        from hisatools.distances.columns import with_distances
+
+        return with_distances(
+            self, distance, distance_error=distance_error, curve=curve, side=side, dispersion=dispersion
         )
