@@ -217,3 +217,53 @@ class HISACatalog(QTable):
         return with_distances(
             self, distance, distance_error=distance_error, curve=curve, side=side, dispersion=dispersion
         )
+
+    def with_co(
+        self,
+        cube,
+        *,
+        min_significance=5.0,
+        min_brightness=None,
+        max_velocity_difference=None,
+        rest_frequency=None,
+        prefix="co",
+    ):
+        """Add the CO nearest in velocity on the sight line of each centroid.
+
+        With a `~hisatools.HISAResult` at hand use `hisatools.tracers.add_co`: it takes the mean over all
+        sight lines of a feature, where this takes the one spectrum of the CO pixel that the centroid lies in.
+
+        Parameters
+        ----------
+        cube, min_significance, min_brightness, max_velocity_difference, rest_frequency, prefix
+            As in `hisatools.tracers.add_co`.
+
+        Returns
+        -------
+        HISACatalog
+            With the same columns.
+
+        Raises
+        ------
+        InputError
+            If the cube cannot be read, its velocities count from elsewhere, or ``meta`` does not name the
+            frame of the sky.
+        ParameterError
+            If an argument is not of the kind that is needed.
+
+        Examples
+        --------
+        >>> catalog = HISACatalog.read("out/catalog.ecsv")  # doctest: +SKIP
+        >>> catalog.with_co("co.fits")["co_velocity", "co_velocity_difference"]  # doctest: +SKIP
+        """
+        from hisatools.tracers.columns import catalog_with_co
+
+        return catalog_with_co(
+            self,
+            cube,
+            min_significance=min_significance,
+            min_brightness=min_brightness,
+            max_velocity_difference=max_velocity_difference,
+            rest_frequency=rest_frequency,
+            prefix=prefix,
+        )
