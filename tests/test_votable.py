@@ -90,7 +90,7 @@ def test_errors_are_told_by_what_they_are_of():
     assert ucd_of("column_density_peak_error") == "stat.error;phys.columnDensity"
     assert ucd_of("none_error") is None and ucd_of("error") is None
     for name in [*COLUMNS, *GAS_COLUMNS]:
-        if ucd_of(f"{name}_error"):
+        if ucd_of(f"{name}_error") and not name.endswith("_error"):
             ucd.parse_ucd(ucd_of(f"{name}_error"), check_controlled_vocabulary=True)
 
 
