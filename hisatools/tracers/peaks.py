@@ -34,7 +34,7 @@ def spectrum_noise(kelvin):
     """Noise of each spectrum, from how far channels lie beside the mean of those two before and two after.
 
     That takes lines out that are wider, and makes no use of neighbours, which are often correlated (Stoehr
-    et al. 2008, ASP Conf. Ser. 394, 505). What stands out by 3 sigma, as narrow lines do, is left out.
+    et al. 2008, ASP Conference Series 394, 505). What stands out by 3 sigma, as narrow lines do, is left out.
 
     Parameters
     ----------
