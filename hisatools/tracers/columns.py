@@ -92,7 +92,8 @@ def add_co(
     result : `~hisatools.HISAResult`
     cube : path, `~hisatools.HISACube` or `~spectral_cube.SpectralCube`
         Of CO, or of any line that emits. Pixels, channels, frame of the sky and directions of the axes may be
-        others than those of the result.
+        others than those of the result. A file is read as an H I cube is; where its axis is velocity, a rest
+        frequency that is missing or assumed does not matter.
     min_significance : float
         Least brightness of a peak in units of the noise of the mean spectrum; it must also rise so far above
         the valley between it and a brighter one.

@@ -12,7 +12,7 @@ from spectral_cube import SpectralCube
 
 from hisatools import HISACatalog, HISACube
 from hisatools.datasets import example_result
-from hisatools.errors import HISAWarning, InputError, ParameterError, ParameterUnitsError
+from hisatools.errors import HISAWarning, InputError, MendWarning, ParameterError, ParameterUnitsError
 from hisatools.io.sky import sky_frame
 from hisatools.tracers import CO_COLUMNS, TracerFlag, add_co
 from hisatools.tracers.spectra import mean_spectra, tracer_cube
@@ -259,3 +259,16 @@ def test_places_outside_and_unknown_ones_count_as_not_covered(cube):
     found = mean_spectra(tracer_cube(cube), sky, np.zeros(3, int), 2)
     assert_allclose(found.coverage, [1 / 3, 0])
     assert np.isfinite(found.kelvin[0]).all() and np.isnan(found.kelvin[1]).all()
+
+
+def test_real_13co_of_l1448_is_found_at_its_velocity(shared_data):
+    """The cloud is at 4 to 5 km/s; the file has no unit and no rest frequency."""
+    with pytest.warns(MendWarning):
+        cube = HISACube.read(shared_data / "cubes" / "l1448_13co.fits")
+    sky = SkyCoord(*cube.wcs.celestial.wcs_pix2world([20, 50, 80], [30, 50, 70], 0), unit="deg").galactic
+    columns = {"lon": sky.l, "lat": sky.b, "velocity": [4.0, 4.0, 4.0] * KMS}
+    catalog = HISACatalog(columns, meta={"FRAME": "galactic", "SPECSYS": "LSRK"}).with_co(cube)
+    assert ((catalog["co_velocity"] > 3.5 * KMS) & (catalog["co_velocity"] < 5.5 * KMS)).all()
+    assert (catalog["co_brightness"] > 5 * catalog["co_noise"]).all()
+    assert (catalog["co_linewidth"] > 0.5 * KMS).all() and (catalog["co_linewidth"] < 2 * KMS).all()
+    assert not catalog["co_flags"].any()
