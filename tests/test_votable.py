@@ -192,3 +192,9 @@ def test_an_older_file_is_replaced_only_on_demand(catalog, path):
     with pytest.raises(OutputError, match="exists"):
         write_votable(catalog, path)
     write_votable(catalog, path, overwrite=True)
+
+
+def test_a_catalogue_that_is_read_knows_its_frame(full, tmp_path):
+    again = HISACatalog.read(write_votable(full, tmp_path / "full.vot"), format="votable")
+    assert again.coordinates.frame.name == "galactic"
+    assert again.coordinates.separation(full.coordinates).max() < 1 * u.arcsec

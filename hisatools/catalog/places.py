@@ -34,6 +34,7 @@ POSITIONS = {
 # In capitals these would be a luminosity and a magnitude.
 AS_THEY_ARE = {("l", "b")}
 MIXED_CASE = {("_glon", "_glat"): ("_Glon", "_Glat")}
+UCD_FRAMES = {"pos.galactic": "galactic", "pos.eq": "icrs", "pos.ecliptic": "barycentricmeanecliptic"}
 VELOCITIES = ("velocity", "vlsr", "v_lsr", "vel", "velo", "v", "vcen", "v_cen", "rv", "radial_velocity")
 
 
@@ -87,8 +88,8 @@ def positions_of(table, *, position=None, frame=None, name="the table"):
     table : `~astropy.table.QTable`
     position : str or pair of str, optional
         Column with a SkyCoord, or columns with longitude and latitude. By default the first SkyCoord column,
-        then the first known pair of names: ``lon, lat`` (frame of ``meta["FRAME"]``), ``GLON, GLAT``,
-        ``RA, DEC``, ``RAJ2000, DEJ2000`` and their like.
+        then the first known pair of names: ``lon, lat`` (frame of ``meta["FRAME"]`` or of the UCD),
+        ``GLON, GLAT``, ``RA, DEC``, ``RAJ2000, DEJ2000`` and their like.
     frame : str, optional
         Of a pair; by default what the names mean.
     name : str
@@ -123,7 +124,7 @@ def positions_of(table, *, position=None, frame=None, name="the table"):
         for key in mixins:
             return _masked_as_nan(_column(table, key, name))
     pair, own_frame = _pair(table, name) if position is None else (tuple(position), None)
-    frame = frame or own_frame or table.meta.get("FRAME")
+    frame = frame or own_frame or table.meta.get("FRAME") or _frame_of_ucd(_column(table, pair[0], name))
     if frame is None:
         raise InputError(
             f"{name}: the columns {pair[0]} and {pair[1]} do not say in which frame they are; "
@@ -197,6 +198,12 @@ def _pair(table, name):
         f"{name}: no columns of a position are known among {', '.join(table.colnames[:12])}; "
         "say which they are, for example position=('l_deg', 'b_deg'), frame='galactic'"
     )
+
+
+def _frame_of_ucd(column):
+    """What a VOTable says of a column, for tables whose meta got lost on the way; None if nothing."""
+    ucd = str((column.info.meta or {}).get("ucd", "")).lower()
+    return next((frame for start, frame in UCD_FRAMES.items() if ucd.startswith(start)), None)
 
 
 def _column(table, key, name):
