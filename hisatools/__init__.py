@@ -11,6 +11,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 # Imported on first use, so that the command line answers at once.
 _HOMES = {
     "ExtractionParameters": "hisatools.parameters",
+    "HISACatalog": "hisatools.catalog",
     "HISACube": "hisatools.cube",
     "HISAExtractor": "hisatools.extraction",
     "HISAResult": "hisatools.results",

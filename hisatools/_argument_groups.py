@@ -101,3 +101,51 @@ def add_strategy_inputs(verb):
     verb.add_argument(
         "--off-regions", metavar="FILE.reg", help="where T_OFF is taken from (DS9 format), for spatial-mean"
     )
+
+
+def add_catalog_columns(verb):
+    distance = verb.add_mutually_exclusive_group()
+    distance.add_argument(
+        "--distance", metavar="D", help="adds distances: of all features, kpc unless a unit is given"
+    )
+    distance.add_argument(
+        "--rotation-curve",
+        choices=("reid19", "brand93", "flat"),
+        help="adds kinematic distances: the rotation of the Galaxy that tells them",
+    )
+    verb.add_argument(
+        "--side",
+        choices=("near", "far"),
+        help="which of two kinematic distances (default near, as absorption needs emission behind it)",
+    )
+    verb.add_argument(
+        "--dispersion",
+        metavar="DV",
+        help="how far velocities stray from the rotation, km/s unless a unit is given (default 7)",
+    )
+    verb.add_argument(
+        "--co",
+        metavar="CO.fits",
+        help="cube of CO on any grid: adds the line nearest to each feature's velocity",
+    )
+    verb.add_argument(
+        "--crossmatch",
+        metavar="TABLE",
+        help="adds the counterparts of features in another table (ECSV, FITS, VOTable, CSV)",
+    )
+    verb.add_argument(
+        "--max-separation",
+        metavar="R",
+        help="of a counterpart, arcmin unless a unit is given; with --crossmatch",
+    )
+    verb.add_argument(
+        "--max-velocity-difference",
+        metavar="DV",
+        help="of a counterpart, km/s unless a unit is given (default: velocities do not matter)",
+    )
+    verb.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="NAME",
+        help="of the table that are taken along, or all (default: none)",
+    )

@@ -4,6 +4,7 @@ import argparse
 
 from hisatools._argument_groups import (
     FOLDER_NOTE,
+    add_catalog_columns,
     add_common,
     add_input,
     add_output,
@@ -180,6 +181,7 @@ def _fill_export(verb):
         metavar="FILE",
         help="a catalogue of its features with more columns: catalog.ecsv of another verb, or its folder",
     )
+    add_catalog_columns(verb)
     add_output(verb, required=True)
     verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
 
@@ -255,7 +257,7 @@ VERBS = {
         fill_gas,
     ),
     "export": (
-        "write the catalogue as a VOTable and the features' outlines as regions, for TOPCAT, DS9 and CARTA",
+        "write catalogue, outlines and mask for TOPCAT, DS9 and CARTA, with distances, CO and counterparts",
         _fill_export,
     ),
     "run": ("repeat a run as its run.toml says, or do what another such file says", _fill_run),

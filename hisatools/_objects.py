@@ -9,7 +9,7 @@ from hisatools._parameter_changes import number_with_unit, parameter_changes, pa
 # Arguments that name a file to read.
 INPUTS = (
     *("cube", "weights", "region", "tracer", "low_resolution", "off_regions", "mask", "noise_file"),
-    *("result", "prior", "within", "gas", "error", "continuum", "catalog"),
+    *("result", "prior", "within", "gas", "error", "continuum", "catalog", "co", "crossmatch"),
 )
 # Input of strategies: the argument, which is also what their constructors call it.
 STRATEGY_INPUTS = ("tracer", "low_resolution", "off_regions")

@@ -9,6 +9,8 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hisatools.errors import InputError
+
 
 def label_features(mask):
     """Group voxels that share a face (6-connectivity) into features.
@@ -56,6 +58,44 @@ def label_voxels(index, shape):
     graph = coo_array((np.ones(one.size, bool), (one, other)), shape=(index.size, index.size))
     n_features, feature = connected_components(graph, directed=False)
     return feature, n_features
+
+
+def catalog_rows(labels, ids):
+    """Row of the catalogue that each labelled voxel belongs to, whatever the order of the rows.
+
+    Parameters
+    ----------
+    labels : `~numpy.ndarray` of int, shape (n,)
+        Labels of voxels, from 1.
+    ids : array_like of int, shape (n_rows,)
+        Column ``id`` of the catalogue.
+
+    Returns
+    -------
+    `~numpy.ndarray` of int, shape (n,)
+        From 0.
+
+    Raises
+    ------
+    InputError
+        If a voxel belongs to no row, as with a catalogue of which rows were taken out.
+
+    Examples
+    --------
+    >>> from hisatools.features import catalog_rows
+    >>> catalog_rows([1, 1, 3], [3, 2, 1])
+    array([2, 2, 0])
+    """
+    labels, ids = np.asarray(labels, np.int32), np.asarray(ids, np.intp)
+    row_of = np.full(max(labels.max(initial=0), ids.max(initial=0)) + 1, -1)
+    row_of[ids] = np.arange(ids.size)
+    rows = row_of[labels]
+    if (rows < 0).any():
+        raise InputError(
+            f"the result has voxels of features that are not in its catalogue (label {labels[rows < 0][0]}); "
+            "give both whole, or choose features with hisatools.significance.selection"
+        )
+    return rows
 
 
 def feature_significance(depth_kelvin, sigma_kelvin, feature, n_features, correlated_voxels):

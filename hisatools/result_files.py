@@ -11,11 +11,11 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
-from astropy.table import QTable
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from radio_beam import Beam
 
+from hisatools.catalog import HISACatalog
 from hisatools.errors import HISAWarning, InputError
 from hisatools.io.planes import write_planes
 from hisatools.io.writing import image_header, write_json, writing_folder
@@ -94,7 +94,7 @@ def read_result(folder):
         "unabsorbed_kelvin": unabsorbed_kelvin,
         **_read_sigmas(folder, cubes["flags"]),
         **cubes,
-        "catalog": _read_with(QTable.read, folder / "catalog.ecsv"),
+        "catalog": _read_with(HISACatalog.read, folder / "catalog.ecsv"),
         **_read_axes(header, folder / "delta_t.fits"),
         "meta": _read_with(
             lambda path: json.loads(path.read_text(encoding="utf-8")), folder / "provenance.json"

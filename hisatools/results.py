@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import astropy.units as u
 import numpy as np
-from astropy.table import QTable
 from astropy.utils.exceptions import AstropyPendingDeprecationWarning
 from astropy.wcs import WCS
 
 from hisatools.backends.protocols import StopReason
+from hisatools.catalog import HISACatalog
 from hisatools.errors import InputError, ParameterError
-from hisatools.features import angular_widths, voxel_velocity_widths
+from hisatools.features import angular_widths, catalog_rows, voxel_velocity_widths
 from hisatools.io.checks import check_sky
 
 __all__ = ["HISAResult", "MaskBit", "SearchResult", "StopReason", "UnabsorbedResult"]
@@ -134,7 +134,7 @@ class HISAResult:
         0, or the ``id`` of the catalogue row the accepted voxel belongs to.
     first_pass : `~numpy.ndarray` of uint8, same shape
         The pass in which an accepted voxel was first accepted, 0 elsewhere.
-    catalog : `~astropy.table.QTable`
+    catalog : `~hisatools.HISACatalog`
         One row a feature.
     wcs : `~astropy.wcs.WCS`
         Three axes: longitude, latitude, velocity.
@@ -168,7 +168,7 @@ class HISAResult:
     flags: np.ndarray
     labels: np.ndarray
     first_pass: np.ndarray
-    catalog: QTable
+    catalog: HISACatalog
     wcs: WCS
     beam: object = None
     meta: dict = field(default_factory=dict)
@@ -295,6 +295,15 @@ class HISAResult:
             if start < stop:
                 values[start:stop] = cube[channel][self._accepted(channel)]
         return values
+
+    @property
+    def voxel_rows(self):
+        """Row of the catalogue that each accepted voxel belongs to, from 0; shape (n,), int.
+
+        In the order of the array, whatever the order of the rows; an `InputError` if the catalogue has no row
+        for one of them.
+        """
+        return catalog_rows(self.at_voxels(self.labels), self.catalog["id"])
 
     @property
     def velocity(self):

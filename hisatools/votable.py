@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from astropy.io.votable import from_table, writeto
+from astropy.io.votable.tree import CooSys, Param
 from astropy.table import QTable
 
 from hisatools.io.writing import writing_file
 
-__all__ = ["UCDS", "to_votable", "write_votable"]
+__all__ = ["UCDS", "to_votable", "ucd_of", "write_votable"]
 
 # Words of the UCD1+ vocabulary. Places are given by frame.
 UCDS = {
@@ -61,13 +62,30 @@ UCDS = {
     "n_opaque": "meta.number",
     "n_left_out": "meta.number",
     "gas_flags": "meta.code.qual",
+    "fit_velocity": "spect.dopplerVeloc",
+    "fit_delta_t": "phot.antennaTemp",
+    "fit_delta_t_error": "stat.error;phot.antennaTemp",
+    "fit_width": "phys.angSize",
+    "fit_linewidth": "spect.line.width",
+    "distance": "pos.distance",
+    "distance_error": "stat.error;pos.distance",
+    "distance_flags": "meta.code.qual",
+    "distance_method": "meta.note",
 }
-PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1}
+PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1, "fit_lon": 0, "fit_lat": 1}
 AXES = {
     "galactic": ("pos.galactic.lon", "pos.galactic.lat"),
     "barycentricmeanecliptic": ("pos.ecliptic.lon", "pos.ecliptic.lat"),
 }
 EQUATORIAL = ("pos.eq.ra", "pos.eq.dec")
+# Frame to the name and the equinox that a VOTable gives it.
+SYSTEMS = {
+    "galactic": ("galactic", None),
+    "icrs": ("ICRS", None),
+    "fk5": ("eq_FK5", "J2000"),
+    "fk4": ("eq_FK4", "B1950"),
+    "barycentricmeanecliptic": ("ecl_FK5", "J2000"),
+}
 
 
 def to_votable(catalog):
@@ -81,8 +99,9 @@ def to_votable(catalog):
     Returns
     -------
     `~astropy.io.votable.tree.VOTableFile`
-        Columns have their units, descriptions, and UCDs where one is known; the table's description says in
-        which frame places and velocities are.
+        Columns have their units, descriptions, and UCDs where one is known, by the name or in the column's
+        own ``info.meta["ucd"]``. Places refer to the coordinate system (COOSYS) of their frame. What ``meta``
+        holds, as frames and beam, are parameters of the table, and its description.
 
     Examples
     --------
@@ -97,21 +116,59 @@ def to_votable(catalog):
     table = QTable(catalog, copy=True)
     frame = str(catalog.meta.get("FRAME", "galactic"))
     for name in table.colnames:
-        ucd = _ucd(name, frame)
+        ucd = ucd_of(name, frame)
         if ucd:
             table[name].info.meta = {"ucd": ucd}
     document = from_table(table, table_id="features")
-    document.get_first_table().description = "; ".join(
-        f"{key} {value}" for key, value in catalog.meta.items() if isinstance(value, (str, int, float))
-    )
+    features = document.get_first_table()
+    meta = {key: value for key, value in catalog.meta.items() if isinstance(value, (str, int, float))}
+    features.description = "; ".join(f"{key} {value}" for key, value in meta.items())
+    for key, value in meta.items():
+        features.params.append(
+            Param(document, name=str(key), datatype="char", arraysize="*", value=str(value))
+        )
+    _refer_to_frame(document, frame)
     return document
 
 
-def _ucd(name, frame):
-    if name not in PLACES:
-        return UCDS.get(name)
-    ucd = AXES.get(frame, EQUATORIAL)[PLACES[name]]
-    return f"{ucd};meta.main" if name in ("lon", "lat") else ucd
+def ucd_of(name, frame="galactic"):
+    """The UCD of a column.
+
+    Parameters
+    ----------
+    name : str
+    frame : str
+        That of the places, as astropy calls it.
+
+    Returns
+    -------
+    str or None
+        None if it is not known. That of an error is told by what it is the error of.
+
+    Examples
+    --------
+    >>> from hisatools.votable import ucd_of
+    >>> ucd_of("lat_peak", "icrs"), ucd_of("tau_peak_error")
+    ('pos.eq.dec', 'stat.error;phys.absorption.opticalDepth')
+    """
+    if name in PLACES:
+        ucd = AXES.get(frame, EQUATORIAL)[PLACES[name]]
+        return f"{ucd};meta.main" if name in ("lon", "lat") else ucd
+    measured = UCDS.get(name.removesuffix("_error"), "meta")
+    if name not in UCDS and not measured.startswith("meta"):
+        return f"stat.error;{measured.split(';')[0]}"
+    return UCDS.get(name)
+
+
+def _refer_to_frame(document, frame):
+    """Say of the places in which coordinate system they are."""
+    if frame not in SYSTEMS:
+        return
+    system, equinox = SYSTEMS[frame]
+    document.resources[0].coordinate_systems.append(CooSys(ID="sky", system=system, equinox=equinox))
+    for field in document.get_first_table().fields:
+        if field.name in PLACES:
+            field.ref = "sky"
 
 
 def write_votable(catalog, path, *, overwrite=False):

@@ -222,7 +222,7 @@ def test_edges_do_not_depend_on_blocks(monkeypatch):
     whole = measure(delta_t, labels=labels)["edge"]
     assert 0 < whole.sum() < len(whole)
     for n_voxels in (1, 7, 100):
-        monkeypatch.setattr("hisatools.catalog.VOXELS_PER_BLOCK", n_voxels)
+        monkeypatch.setattr("hisatools.catalog.measuring.VOXELS_PER_BLOCK", n_voxels)
         assert_array_equal(measure(delta_t, labels=labels)["edge"], whole)
 
 

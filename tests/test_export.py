@@ -2,10 +2,11 @@
 
 import astropy.units as u
 import pytest
+from astropy.io import fits
 from astropy.table import QTable
 from regions import Regions
 
-from hisatools import HISAExtractor
+from hisatools import HISACatalog, HISAExtractor
 from hisatools.cli import main
 from hisatools.parameters import ExtractionParameters
 from hisatools.simulate import ModelParameters, simulate_cube
@@ -25,12 +26,65 @@ def extracted(tmp_path_factory):
 def test_catalogue_and_outlines_are_written_for_other_programs(extracted, tmp_path, capsys):
     out = tmp_path / "export"
     assert main(["export", str(extracted), "--output", str(out)]) == 0
-    assert "catalog.vot, outlines.reg" in capsys.readouterr().out
+    assert "catalog.ecsv, catalog.vot, feature_mask.fits, outlines.reg" in capsys.readouterr().out
     table = QTable.read(out / "catalog.vot", format="votable")
     own = QTable.read(extracted / "catalog.ecsv")
     assert list(table["name"]) == list(own["name"])
     texts = {region.meta["text"] for region in Regions.read(out / "outlines.reg", format="ds9")}
     assert texts == set(own["name"])
+    assert (fits.getdata(out / "feature_mask.fits") > 0).sum() == own["n_voxels"].sum()
+
+
+def test_distances_co_and_counterparts_are_added(extracted, tmp_path, capsys):
+    out, clouds = tmp_path / "export", tmp_path / "clouds.ecsv"
+    own = QTable.read(extracted / "catalog.ecsv")
+    QTable(
+        {"GLON": own["lon"][:1], "GLAT": own["lat"][:1], "VLSR": own["velocity"][:1], "t": [5] * u.K}
+    ).write(clouds)
+    command = ["export", str(extracted), "--output", str(out), "--rotation-curve", "flat", "--side", "far"]
+    command += [
+        "--dispersion",
+        "5",
+        "--co",
+        str(extracted / "t_unabsorbed.fits"),
+        "--crossmatch",
+        str(clouds),
+    ]
+    assert (
+        main([*command, "--max-separation", "1", "--max-velocity-difference", "1km/s", "--columns", "t"]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "features have a kinematic distance" in printed and "features have CO in" in printed
+    assert f"1 of {len(own)} features have a counterpart" in printed
+    for name in ("catalog.vot", "catalog.ecsv"):
+        table = HISACatalog.read(out / name)
+        assert (table["distance"] > 1 * u.kpc).any()
+        assert table["match_row"][0] == 0 and (table["match_row"][1:] == -1).all()
+        assert table["match_t"][0] == 5 * u.K and "co_velocity" in table.colnames
+    assert "dispersion 5 km / s" in table.meta["DISTANCE"] and "flat" in table.meta["DISTANCE"]
+
+
+def test_a_distance_can_be_given(extracted, tmp_path):
+    out = tmp_path / "export"
+    assert main(["export", str(extracted), "--output", str(out), "--distance", "2kpc", "--quiet"]) == 0
+    assert (QTable.read(out / "catalog.ecsv")["distance"] == 2 * u.kpc).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--side", "near"], "--side goes with --rotation-curve"),
+        (["--columns", "t"], "--columns goes with --crossmatch"),
+        (["--crossmatch", "none.ecsv"], "--crossmatch needs --max-separation"),
+        (["--crossmatch", "none.ecsv", "--max-separation", "1"], "none.ecsv: cannot be read as a table"),
+        (["--co", "none.fits"], "none.fits"),
+        (["--distance", "far"], "--distance: 'far' is neither a number"),
+    ],
+)
+def test_what_cannot_be_added_is_named_and_nothing_written(extracted, tmp_path, capsys, options, message):
+    assert main(["export", str(extracted), "--output", str(tmp_path / "export"), *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "export").exists()
 
 
 def test_columns_of_other_verbs_come_along(extracted, tmp_path):

@@ -1,23 +1,29 @@
 """The catalogue as a VOTable: nothing is lost, and others can read it."""
 
+from io import StringIO
 from xml.etree import ElementTree
 
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.io.votable import parse, ucd
+from astropy.io.votable import parse, ucd, validate
 from astropy.table import QTable
 from numpy.testing import assert_array_equal
 
-from hisatools import HISAExtractor
-from hisatools.catalog import COLUMNS
+from hisatools import HISAExtractor, PerformanceModel
+from hisatools.catalog import COLUMNS, HISACatalog
+from hisatools.datasets import example_model, example_result
+from hisatools.distances.columns import DISTANCE_COLUMNS
 from hisatools.errors import OutputError
 from hisatools.parameters import ExtractionParameters
 from hisatools.performance.assessment import DESCRIPTIONS
 from hisatools.physics import GasParameters, measure_gas
 from hisatools.physics.assumptions import GAS_COLUMNS
+from hisatools.significance.assessment import DESCRIPTIONS as SIGNIFICANCE_COLUMNS
+from hisatools.significance.assessment import FITTED
 from hisatools.simulate import ModelParameters, simulate_cube
-from hisatools.votable import UCDS, to_votable, write_votable
+from hisatools.tracers import CO_COLUMNS, add_co
+from hisatools.votable import to_votable, ucd_of, write_votable
 
 NAMESPACE = "{http://www.ivoa.net/xml/VOTable/v1.3}"
 
@@ -75,8 +81,79 @@ def test_every_column_has_a_ucd_of_the_vocabulary(catalog):
     assert all(known.values()), [name for name, one in known.items() if not one]
     for one in known.values():
         ucd.parse_ucd(one, check_controlled_vocabulary=True)
-    for name in [*COLUMNS, *DESCRIPTIONS, *GAS_COLUMNS]:
-        assert name in UCDS or name.startswith(("lon", "lat"))
+    others = [*SIGNIFICANCE_COLUMNS, *FITTED, *DISTANCE_COLUMNS]
+    for name in [*COLUMNS, *DESCRIPTIONS, *GAS_COLUMNS, *others]:
+        ucd.parse_ucd(ucd_of(name), check_controlled_vocabulary=True)
+
+
+def test_errors_are_told_by_what_they_are_of():
+    assert ucd_of("column_density_peak_error") == "stat.error;phys.columnDensity"
+    assert ucd_of("none_error") is None and ucd_of("error") is None
+    for name in [*COLUMNS, *GAS_COLUMNS]:
+        if ucd_of(f"{name}_error") and not name.endswith("_error"):
+            ucd.parse_ucd(ucd_of(f"{name}_error"), check_controlled_vocabulary=True)
+
+
+@pytest.fixture(scope="module")
+def full():
+    """With the columns of all that can be added to a catalogue."""
+    model, result = example_model(), example_result()
+    result = PerformanceModel.from_pairs([(model, result)]).assess(result)
+    result = add_co(result, model.cube, min_brightness=1 * u.K)
+    catalog = result.catalog.with_distances()
+    clouds = QTable({"GLON": catalog["lon"], "GLAT": catalog["lat"], "name": ["a", "b", "c", "d", "e"]})
+    return catalog.crossmatch(clouds[1:], max_separation=1 * u.arcsec, columns=["name"])
+
+
+def test_columns_that_are_added_have_units_descriptions_and_ucds(full, tmp_path):
+    added = full.colnames[len(COLUMNS) :]
+    assert len(added) == len(DESCRIPTIONS) + len(CO_COLUMNS) + len(DISTANCE_COLUMNS) + 5
+    plain = {"co_coverage", "co_flags", "distance_flags", "distance_method"} | set(DESCRIPTIONS)
+    plain |= {"match_row", "match_n_candidates", "match_name"}
+    assert {name for name in added if full[name].info.unit is None} == plain
+    assert all(full[name].info.description for name in added)
+    document = parse(write_votable(full, tmp_path / "full.vot"), verify="exception")
+    fields = {field.name: field for field in document.get_first_table().fields}
+    for name in set(added) - {"match_name"}:
+        ucd.parse_ucd(fields[name].ucd, check_controlled_vocabulary=True)
+        assert (fields[name].unit is None) == (name in plain)
+    again = HISACatalog.read(tmp_path / "full.vot", format="votable")
+    assert again["match_name"].tolist() == ["", "b", "c", "d", "e"]
+    assert list(again["distance_method"]) == list(full["distance_method"])
+    assert_array_equal(again["match_row"], [-1, 0, 1, 2, 3])
+
+
+def test_added_columns_keep_their_ucds_through_ecsv(full, tmp_path):
+    full.write(tmp_path / "full.ecsv")
+    again = HISACatalog.read(tmp_path / "full.ecsv")
+    expected, found = (
+        [field.ucd for field in to_votable(one).get_first_table().fields] for one in (full, again)
+    )
+    assert found == expected
+
+
+def test_the_document_is_valid_for_the_validator(full, tmp_path):
+    path = write_votable(full, tmp_path / "full.vot")
+    report = StringIO()
+    assert validate(str(path), output=report), report.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("frame", "system"),
+    [("galactic", "galactic"), ("icrs", "ICRS"), ("fk5", "eq_FK5"), ("barycentricmeanecliptic", "ecl_FK5")],
+)
+def test_places_refer_to_their_coordinate_system(frame, system, tmp_path):
+    table = HISACatalog({"lon": [10.0] * u.deg, "lat": [1.0] * u.deg, "n": [1]}, meta={"FRAME": frame})
+    document = parse(write_votable(table, tmp_path / "one.vot"), verify="exception")
+    (coosys,) = document.resources[0].coordinate_systems
+    assert coosys.system == system
+    assert [field.ref for field in document.get_first_table().fields] == [coosys.ID, coosys.ID, None]
+
+
+def test_frames_and_beam_are_parameters_of_the_table(full):
+    params = {param.name: param.value for param in to_votable(full).get_first_table().params}
+    assert params["FRAME"] == "galactic" and params["SPECSYS"] == "LSRK"
+    assert params["DISTANCE"].startswith("kinematic, near side")
 
 
 @pytest.mark.parametrize(
@@ -115,3 +192,9 @@ def test_an_older_file_is_replaced_only_on_demand(catalog, path):
     with pytest.raises(OutputError, match="exists"):
         write_votable(catalog, path)
     write_votable(catalog, path, overwrite=True)
+
+
+def test_a_catalogue_that_is_read_knows_its_frame(full, tmp_path):
+    again = HISACatalog.read(write_votable(full, tmp_path / "full.vot"), format="votable")
+    assert again.coordinates.frame.name == "galactic"
+    assert again.coordinates.separation(full.coordinates).max() < 1 * u.arcsec

@@ -5,8 +5,8 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.wcs.utils import proj_plane_pixel_area
 
-from hisatools.catalog import sky_frame
 from hisatools.io.reading import channel_velocity
+from hisatools.io.sky import sky_frame
 
 __all__ = ["SAME_PLACE", "sky_offset_pix", "velocity_offset_chan"]
 

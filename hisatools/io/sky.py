@@ -2,9 +2,27 @@
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import angular_separation
+from astropy.coordinates import BarycentricMeanEcliptic, angular_separation
+from astropy.wcs.utils import wcs_to_celestial_frame
 
 from hisatools.io.units import axis_unit
+
+
+def sky_frame(wcs):
+    """The celestial frame of a cube.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        With the two sky axes first.
+
+    Returns
+    -------
+    `~astropy.coordinates.BaseCoordinateFrame`
+    """
+    if wcs.wcs.ctype[0].startswith("ELON"):  # which astropy does not tell from the WCS
+        return BarycentricMeanEcliptic()
+    return wcs_to_celestial_frame(wcs.celestial)
 
 
 def mend_sky_axes(cards, pair, mends):

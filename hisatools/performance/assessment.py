@@ -38,7 +38,7 @@ def assess(performance, result):
     meta = {name: value for name, value in result.meta.items() if name != "reliability"}
     return replace(
         result,
-        catalog=_assessed_catalog(result.catalog, columns, result.at_voxels(result.labels) - 1),
+        catalog=_assessed_catalog(result.catalog, columns, result.voxel_rows),
         true_fraction=everywhere,
         meta=meta | {"performance": {"n_models": len(performance.models), **about}},
     )

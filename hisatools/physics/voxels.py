@@ -59,7 +59,7 @@ class GasVoxels:
             unabsorbed=result.unabsorbed_kelvin.astype(float),
             continuum=continuum,
             p=p,
-            feature=_rows(result),
+            feature=result.voxel_rows,
             channel=index // (shape[1] * shape[2]),
             sight_line=index % (shape[1] * shape[2]),
             left_out=~known,
@@ -153,19 +153,6 @@ class GasVoxels:
     def counted(self, which):
         """How many voxels of each feature are True."""
         return np.bincount(self.feature[which], minlength=self.n_features)
-
-
-def _rows(result):
-    """Row of the catalogue of each voxel, whatever the order of the rows."""
-    labels, ids = result.at_voxels(result.labels), np.asarray(result.catalog["id"])
-    order = np.argsort(ids)
-    place = np.searchsorted(ids[order], labels)
-    if labels.size and (not ids.size or (ids[order][np.minimum(place, ids.size - 1)] != labels).any()):
-        raise InputError(
-            "the result has voxels of features that are not in its catalogue; give both whole, or choose "
-            "features with hisatools.significance.selection"
-        )
-    return order[place] if labels.size else np.zeros(0, np.intp)
 
 
 def _at(index, name, values, shape):

@@ -79,7 +79,7 @@ def assess_features(result, scan, *, residual=None, prior=None, background=None,
     _check_scan(result, scan)
     if prior is not None:
         check_same_axes(prior, scan.wcs, scan.signal_to_noise.shape, "the scan")
-    feature = result.at_voxels(result.labels) - 1
+    feature = result.voxel_rows
     n_features = len(result.catalog)
     ts, with_prior = (result.at_voxels(cube) for cube in (scan.ts, scan.ts_with(prior)))
     hottest = _hottest(ts, feature, n_features)

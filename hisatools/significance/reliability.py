@@ -24,6 +24,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import HISAWarning, InputError
+from hisatools.features import catalog_rows
 from hisatools.parameters import _number, _Parameters, _quantity, check_number
 from hisatools.performance.settings import differences
 from hisatools.results import HISAResult
@@ -392,7 +393,7 @@ def _touching(result, index):
     """
     labels = result.labels.reshape(-1)[index]
     touches = np.zeros(len(result.catalog), bool)
-    touches[labels[labels > 0] - 1] = True
+    touches[catalog_rows(labels[labels > 0], result.catalog["id"])] = True
     return touches
 
 

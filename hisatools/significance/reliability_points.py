@@ -122,14 +122,14 @@ def significances(result, noise):
 
 
 def _depth_over_noise(result, noise):
-    """Depth of the accepted voxels over their noise, and the feature of each from 0."""
+    """Depth of the accepted voxels over their noise, and the catalogue row of each."""
     _, sigma_kelvin, feature = _voxels(result, noise)
     known = np.where(sigma_kelvin > 0, sigma_kelvin, np.nan)
     return -result.voxel_delta_t_kelvin / known, feature
 
 
 def _voxels(result, noise):
-    """Places, noise and features (from 0) of the accepted voxels."""
+    """Places, noise and catalogue rows of the accepted voxels."""
     if result.flags.shape != noise.shape:
         raise InputError(
             f"the result has the shape {result.flags.shape}, and the noise is of a cube of {noise.shape}; "
@@ -138,4 +138,4 @@ def _voxels(result, noise):
     index = np.concatenate(
         [np.flatnonzero(channel) + k * channel.size for k, channel in enumerate(result.labels)]
     )
-    return index, noise.at(index), result.at_voxels(result.labels) - 1
+    return index, noise.at(index), result.voxel_rows

@@ -14,7 +14,7 @@ def select_features(result, keep):
     """Drop features from a result.
 
     Their voxels are no longer accepted, and have neither label nor pass; what the searches flagged stays
-    flagged. The features that stay are numbered anew from 1, in their old order, and keep their names.
+    flagged. The features that stay are numbered anew from 1, in the order of the rows, and keep their names.
 
     Parameters
     ----------
@@ -43,8 +43,10 @@ def select_features(result, keep):
             f"keep is of the type {keep.dtype} and the shape {keep.shape}; give one bool for each of the "
             f"{len(result.catalog)} rows of the catalogue"
         )
-    number = np.concatenate([[0], np.where(keep, np.cumsum(keep), 0)]).astype(np.int32)
-    voxels = keep[result.at_voxels(result.labels) - 1]
+    ids = np.asarray(result.catalog["id"])
+    number = np.zeros(ids.max(initial=0) + 1, np.int32)
+    number[ids] = np.where(keep, np.cumsum(keep), 0)
+    voxels = keep[result.voxel_rows]
     labels = number[result.labels]
     dropped = (result.labels > 0) & (labels == 0)
     flags, first_pass = result.flags.copy(), result.first_pass.copy()
