@@ -129,6 +129,20 @@ def _fill_export(verb):
     verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
 
 
+def _fill_report(verb):
+    verb.add_argument("result", metavar="FOLDER", help="what `hisatools extract` wrote")
+    verb.add_argument(
+        "--output", metavar="FILE.html", help="the page (default: report.html in the folder of the result)"
+    )
+    verb.add_argument(
+        "--cube",
+        metavar="CUBE.fits",
+        help="the cube that was searched, to be described by its own header (default: what the result has)",
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace an older page")
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
 def _fill_inspect(verb):
     add_input(verb)
 
@@ -202,6 +216,10 @@ VERBS = {
     "export": (
         "write the catalogue as a VOTable and the features' outlines as regions, for TOPCAT, DS9 and CARTA",
         _fill_export,
+    ),
+    "report": (
+        "write an HTML page to look through a result: maps, catalogue, spectra, noise, CLEAN loops",
+        _fill_report,
     ),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
     "strategies": (
