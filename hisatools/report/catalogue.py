@@ -69,7 +69,7 @@ def table(result, n_rows=N_ROWS):
 
 
 def rank(catalog):
-    """Rows of a catalogue, the most significant first: by depth over its error, by depth if one is unknown."""
+    """Rows of a catalogue, the most significant first: by depth over error, by depth if one is unknown."""
     depth = -np.asarray(catalog["delta_t_peak"].value, float)
     if "delta_t_peak_error" in catalog.colnames:
         error = np.asarray(catalog["delta_t_peak_error"].value, float)

@@ -151,9 +151,7 @@ def _template():
 
 @cache
 def _assets():
-    """Scripts and styles, marked as safe, and what the browser is told to accept."""
-    from markupsafe import Markup
-
+    """Scripts and styles, and what the browser is told to accept."""
     own = resources.files("hisatools.report") / "assets"
     library = {name: _library_text(*where) for name, where in LIBRARIES.items()}
     modules = {name: (own / f"{name}.js").read_text(encoding="utf-8") for name in MODULES}
@@ -170,11 +168,7 @@ def _assets():
         f"default-src 'none'; script-src {hashes} data:; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return {
-        "scripts": {name: Markup(source) for name, source in scripts.items()},
-        "styles": {name: Markup(source) for name, source in styles.items()},
-        "policy": policy,
-    }
+    return {"scripts": scripts, "styles": styles, "policy": policy}
 
 
 def _check_pictures():

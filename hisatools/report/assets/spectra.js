@@ -24,7 +24,7 @@ export function drawSpectrum(place, feature, report) {
     );
   }
   globalThis.Plotly.react(place, traces, layout(feature, report, channels.length > 0), {
-    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+    responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
   });
   place.setAttribute("aria-label", describe(feature, velocity, delta));
 }
@@ -76,6 +76,7 @@ function layout(feature, report, absorbed) {
     margin: { l: 55, r: 12, t: 36, b: 48 },
     font: { family: "system-ui, sans-serif", size: 13, color: "#1a1a1a" },
     hovermode: "x unified",
+    hoversubplots: "axis",
     legend: { orientation: "h", y: 1.12, x: 0 },
     shapes: feature.id ? [shape] : [],
     xaxis: { title: { text: "Velocity (km/s)" }, range: [Math.min(...velocity) - half, Math.max(...velocity) + half], anchor: absorbed ? "y2" : "y", hoverformat: "+.2f", ticks: "inside", showline: true, mirror: true, zeroline: false },
