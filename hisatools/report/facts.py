@@ -1,6 +1,7 @@
 """What a page says in words and tables: the input, the parameters, the passes and the reliability."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -53,16 +54,21 @@ def check_cube(cube, result):
 def title(result):
     """The object or file that the page is about."""
     about = result.meta.get("input", {})
-    return str(about.get("object") or about.get("path") or "H I self-absorption")
+    name = Path(str(about.get("path") or "")).name
+    return str(about.get("object") or name or "H I self-absorption")
 
 
 def input_facts(result, cube):
     """Rows of the cube and of its record, and what was mended."""
     rows = cube_facts(cube)
-    shown = {"path", "object", "mends"}
-    more = {name: value for name, value in result.meta.get("input", {}).items() if name not in shown}
+    more = {
+        name.replace("_", " ").capitalize(): value
+        for name, value in result.meta.get("input", {}).items()
+        if name not in ("path", "object", "mends")
+    }
     return {
-        "rows": rows | {name.replace("_", " ").capitalize(): value for name, value in more.items()},
+        # What the cube itself says comes first, and wins.
+        "rows": rows | {name: value for name, value in more.items() if name not in rows},
         "mends": list(cube.mends),
         "recorded": "input" in result.meta,
     }

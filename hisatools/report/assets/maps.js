@@ -52,6 +52,12 @@ export class Channels {
   }
 }
 
+// A brightness with as many decimals as a range of brightness asks for.
+export function kelvinText(value, range) {
+  const text = value.toFixed(range < 20 ? 2 : 1);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
 function kelvin(level, { low, high, levels }) {
   return low + ((level - 1) * (high - low)) / (levels - 1);
 }
@@ -206,7 +212,7 @@ export class MapView {
     const colors = [0, 32, 64, 96, 128, 160, 192, 224, 254].map((k) => `rgb(${table.slice(3 * k, 3 * k + 3)})`);
     const bar = document.createElement("i");
     bar.style.background = `linear-gradient(to right, ${colors})`;
-    const ends = [low, high].map((value) => Object.assign(document.createElement("span"), { textContent: `${value.toFixed(1).replace("-", "−")} K` }));
+    const ends = [low, high].map((value) => Object.assign(document.createElement("span"), { textContent: `${kelvinText(value, high - low)} K` }));
     this.scale.replaceChildren(ends[0], bar, ends[1]);
   }
 

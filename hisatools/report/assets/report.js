@@ -1,4 +1,4 @@
-import { Channels, MapView, signed, skyPosition } from "maps";
+import { Channels, MapView, kelvinText, signed, skyPosition } from "maps";
 import { drawSpectrum } from "spectra";
 import { makeTable, moveByArrows, showRow } from "table";
 
@@ -48,7 +48,8 @@ function readOut(event) {
   if (!found) return;
   const { x, y, values, flags } = found;
   const names = ["T_ON", "T_U", "ΔT"];
-  const kelvin = values.length ? names.map((name, k) => `${name} ${values[k].toFixed(1).replace("-", "−")} K`).join(", ") : "blank";
+  const range = report.maps.t_on.high - report.maps.t_on.low;
+  const kelvin = values.length ? names.map((name, k) => `${name} ${kelvinText(values[k], range)} K`).join(", ") : "blank";
   const marks = ["spectral", "spatial", "accepted"].filter((_, bit) => flags & (1 << bit)).join(", ");
   find("readout").textContent = [`x = ${x}, y = ${y}`, skyPosition(report.maps, x, y), kelvin, marks].filter(Boolean).join("; ");
 }

@@ -42,7 +42,7 @@ function steps(name, velocity, values, line, more = {}) {
     y.push(value, value);
   });
   const drawn = { name, x, y, mode: "lines", line, hoverinfo: "skip", ...more };
-  const told = { name, x: velocity, y: values, mode: "markers", marker: { color: line.color, opacity: 0 }, showlegend: false, hovertemplate: "%{y:.1f} K", yaxis: more.yaxis ?? "y" };
+  const told = { name, x: velocity, y: values, mode: "markers", marker: { color: line.color, opacity: 0 }, showlegend: false, hovertemplate: "%{y:.4~g} K", yaxis: more.yaxis ?? "y" };
   return [drawn, told];
 }
 
