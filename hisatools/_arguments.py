@@ -186,6 +186,20 @@ def _fill_export(verb):
     verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
 
 
+def _fill_report(verb):
+    verb.add_argument("result", metavar="FOLDER", help="what `hisatools extract` wrote")
+    verb.add_argument(
+        "--output", metavar="FILE.html", help="the page (default: report.html in the folder of the result)"
+    )
+    verb.add_argument(
+        "--cube",
+        metavar="CUBE.fits",
+        help="the cube that was searched, to be described by its own header (default: what the result has)",
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace an older page")
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
 def _fill_inspect(verb):
     add_input(verb)
 
@@ -261,6 +275,10 @@ VERBS = {
         _fill_export,
     ),
     "run": ("repeat a run as its run.toml says, or do what another such file says", _fill_run),
+    "report": (
+        "write an HTML page to look through a result: maps, catalogue, spectra, noise, CLEAN loops",
+        _fill_report,
+    ),
     "inspect": ("show how a cube is read, and whether the preset fits it", _fill_inspect),
     "strategies": (
         "list the ways to estimate the unabsorbed emission and to measure noise, with their citations",

@@ -41,6 +41,7 @@ from hisatools._objects import (
     workers_of,
 )
 from hisatools._parameter_changes import parameter_sets
+from hisatools._report_verb import report
 from hisatools._residual_verb import residual_mask
 from hisatools._significance_verb import significance
 from hisatools._strategy_verbs import compare, noise, strategies
@@ -313,6 +314,7 @@ VERBS = {
     "residual-mask": residual_mask,
     "gas": gas,
     "export": export,
+    "report": report,
     "inspect": _inspect,
     "strategies": strategies,
     "backends": _backends,

@@ -24,6 +24,7 @@ from hisatools.parameters import (
 from hisatools.results import HISAResult, MaskBit, flagged
 from hisatools.search.spatial import SpatialSearcher
 from hisatools.search.spectral import SpectralSearcher
+from hisatools.search_record import SearchRecord
 from hisatools.surveys import warn_outside_survey
 from hisatools.unabsorbed import UnabsorbedEstimator
 from hisatools.unabsorbed.uncertainty import measure_errors
@@ -182,6 +183,7 @@ class _Extraction:
         self.n_flagged = 0
         self.accepted = np.zeros(0, np.int64)
         self.new = []
+        self.loops = {"spectral": [], "spatial": []}
         self.estimate = VoxelValues(self.accepted, np.zeros(0, np.float32))
         self.searched = cube
         self.fitted = cube
@@ -254,12 +256,14 @@ class _Extraction:
         with self._timed("spectral search"):
             found = self.extractor.spectral.search(self.searched, noise=self.spectral_noise, **self.how)
             self._flag(found.amplitude.value, MaskBit.SPECTRAL)
+        self.loops["spectral"].append((found.n_iterations, found.stop_reason))
         del found
         self._search_maps()
         self._interpolate()
         if number == 1 and self.spatial_noise is not None and self.accepted.size:
             # U has sunk into what is as large as the CLEAN kernel: once more, now that it is known.
             self.fitted = FilledCube(self.cube, self._known_absorption())
+            self.loops["spatial"].pop()
             self._search_maps()
             self._interpolate()
         self._record(number)
@@ -275,12 +279,15 @@ class _Extraction:
         is not yet found would raise the mean S that it is judged by.
         """
         if self.spatial_noise is None:
+            none = np.zeros(len(self.flags), np.int32)
+            self.loops["spatial"].append((none, none))
             return
         with self._timed("spatial search"):
             found = self.extractor.spatial.search(
                 self.cube, noise=self.spatial_noise, fitted=self.fitted, **self.how
             )
             self._flag(found.amplitude.value, MaskBit.SPATIAL)
+        self.loops["spatial"].append((found.n_iterations, found.stop_reason))
 
     def _flag(self, amplitude, bit):
         """Add what a search found to the flags, and count those that are new."""
@@ -413,6 +420,28 @@ class _Extraction:
             meta=self._provenance(),
             sigma_unabsorbed_kelvin=errors.unabsorbed_kelvin,
             sigma_delta_kelvin=errors.delta_kelvin.astype(np.float32),
+            searches=self._search_record(cube.shape, box),
+        )
+
+    def _search_record(self, shape, box):
+        """Loops, stops and noise, on the axes of the whole cube."""
+        channels, *sky = box
+        on_sky = (slice(None), *sky)
+        loops, stops = (np.stack(part) for part in zip(*self.loops["spectral"], strict=True))
+        map_loops, map_stops = (np.stack(part) for part in zip(*self.loops["spatial"], strict=True))
+        n_passes, n_v = len(loops), shape[0]
+        noise = np.full(shape[1:], np.nan, np.float32)
+        noise[tuple(sky)] = self.spectral_noise.observed_kelvin
+        map_noise = np.full(n_v, np.nan, np.float32)
+        if self.spatial_noise is not None:
+            map_noise[channels] = [_mean(coarse) for coarse in self.spatial_noise.coarse_kelvin]
+        return SearchRecord(
+            spectral_loops=_on_axes(loops, (n_passes, *shape[1:]), on_sky),
+            spectral_stop=_on_axes(stops.astype(np.int16), (n_passes, *shape[1:]), on_sky),
+            spectral_noise_kelvin=noise,
+            spatial_loops=_on_axes(map_loops, (n_passes, n_v), (slice(None), channels)),
+            spatial_stop=_on_axes(map_stops.astype(np.int16), (n_passes, n_v), (slice(None), channels)),
+            spatial_noise_kelvin=map_noise,
         )
 
     def _errors(self):
@@ -474,6 +503,12 @@ class _Extraction:
 def _count(flags, bit):
     """How many voxels have a bit, counted by channel lest a mask of the cube be made."""
     return sum(int(np.count_nonzero(flagged(channel, bit))) for channel in flags)
+
+
+def _mean(values):
+    """The mean of the finite values; NaN where there is none."""
+    known = values[np.isfinite(values)]
+    return known.mean() if known.size else np.nan
 
 
 def _on_axes(part, shape, box):

@@ -9,7 +9,7 @@ from hisatools.parameters import ShellParameters, SpatialParameters, SpectralPar
 from hisatools.search.base import LARGE_KERNEL, MIN_STEPS
 from hisatools.surveys import SURVEYS, survey_differences
 
-__all__ = ["ScaleFit", "describe_cube", "describe_scales", "fit_scales"]
+__all__ = ["ScaleFit", "cube_facts", "describe_cube", "describe_scales", "fit_scales"]
 
 SETS = {"spectral": SpectralParameters, "spatial": SpatialParameters, "shell": ShellParameters}
 MAX_SAMPLE = 1_000_000
@@ -107,8 +107,26 @@ def describe_cube(cube):
     -------
     list of str
     """
+    mended = "nothing" if not cube.mends else f"{len(cube.mends)} time{'s' * (len(cube.mends) != 1)}"
+    rows = cube_facts(cube) | {"Mended": mended}
+    return [f"{name + ':':12}{text}" for name, text in rows.items()] + [f"  - {mend}" for mend in cube.mends]
+
+
+def cube_facts(cube):
+    """What a cube is: file, object, axes, beam, weights and brightness.
+
+    Parameters
+    ----------
+    cube : HISACube
+        The cube.
+
+    Returns
+    -------
+    dict
+        Name to text, in the order in which they are told.
+    """
     n_v, n_y, n_x = cube.shape
-    rows = {
+    return {
         "File": cube.meta.get("path", "-"),
         "Object": cube.meta.get("object") or "-",
         "Shape": f"{n_v} channels x {n_y} x {n_x} pixels",
@@ -119,9 +137,7 @@ def describe_cube(cube):
         if cube.weights is None
         else f"{np.nanmin(cube.weights):.3g} to {np.nanmax(cube.weights):.3g}",
         "Brightness": _brightness(cube.kelvin),
-        "Mended": "nothing" if not cube.mends else f"{len(cube.mends)} time{'s' * (len(cube.mends) != 1)}",
     }
-    return [f"{name + ':':12}{text}" for name, text in rows.items()] + [f"  - {mend}" for mend in cube.mends]
 
 
 def _fit_scale(cube, name, scale):

@@ -39,10 +39,27 @@ def feature_outlines(result):
     wcs = result.wcs.celestial
     found = []
     for row in result.catalog:
-        for vertices in _polygons(*_footprint(result.labels, row)):
+        for vertices in pixel_outlines(result.labels, row):
             sky = wcs.pixel_to_world(*vertices.T)
             found.append(PolygonSkyRegion(sky, meta=RegionMeta({"text": str(row["name"])})))
     return Regions(found)
+
+
+def pixel_outlines(labels, row):
+    """Outlines of one feature in pixels.
+
+    Parameters
+    ----------
+    labels : `~numpy.ndarray` of int32, shape (n_v, n_y, n_x)
+    row : `~astropy.table.Row`
+        Of the catalogue.
+
+    Returns
+    -------
+    list of `~numpy.ndarray`, shape (n, 2)
+        Vertices (x, y) of each part of the feature's sight lines, counted from 0 at the centre of a pixel.
+    """
+    return _polygons(*_footprint(labels, row))
 
 
 def write_outlines(result, path, *, overwrite=False):

@@ -21,13 +21,16 @@ from hisatools.io.planes import write_planes
 from hisatools.io.writing import image_header, write_json, writing_folder
 from hisatools.results import (
     IMAGE_FILES,
+    REPORT_FILE,
     RESULT_FILES,
+    SEARCHES_FILE,
     SIGMA_FILES,
     SIGMAS,
     TRUE_FRACTION_FILE,
     MaskBit,
     flagged,
 )
+from hisatools.search_record import SearchRecord
 
 __all__ = ["read_result", "write_result"]
 
@@ -63,7 +66,7 @@ CUBES = {
 
 def write_result(result, folder, *, overwrite=False):
     """See `hisatools.HISAResult.write`."""
-    names = (*RESULT_FILES, *SIGMA_FILES, TRUE_FRACTION_FILE)
+    names = (*RESULT_FILES, *SIGMA_FILES, TRUE_FRACTION_FILE, SEARCHES_FILE, REPORT_FILE)
     with writing_folder(folder, names=names, overwrite=overwrite) as part:
         known = [name for name, values in SIGMAS.items() if getattr(result, values) is not None]
         for name in ("delta_t", "t_unabsorbed", *known):
@@ -75,6 +78,8 @@ def write_result(result, folder, *, overwrite=False):
             if cube is not None:
                 header = _header(result, None, COMMENTS[file_name])
                 write_planes(part / file_name, cube, cube.shape, cube.dtype, header)
+        if result.searches is not None:
+            result.searches.write(part / SEARCHES_FILE, _header(result, None, ()))
         _write_catalog(result.catalog, part / "catalog.ecsv")
         write_json(part / "provenance.json", result.meta)
         _write_summary(result, part / "summary.png")
@@ -96,6 +101,7 @@ def read_result(folder):
         **cubes,
         "catalog": _read_with(HISACatalog.read, folder / "catalog.ecsv"),
         **_read_axes(header, folder / "delta_t.fits"),
+        "searches": _read_searches(folder / SEARCHES_FILE, kelvin.shape),
         "meta": _read_with(
             lambda path: json.loads(path.read_text(encoding="utf-8")), folder / "provenance.json"
         ),
@@ -240,6 +246,16 @@ def _read_sigmas(folder, flags):
                 planes = [_plane(hdu, channel)[inside] for channel, inside in enumerate(accepted)]
             found[attribute] = np.concatenate(planes)
     return found
+
+
+def _read_searches(path, shape):
+    """The record of the searches; None where it was not kept."""
+    if not path.exists():
+        return None
+    with _reading(path):
+        record = SearchRecord.read(path)
+        record.check_shape(shape)
+    return record
 
 
 def _read_axes(header, path):

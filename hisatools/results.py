@@ -22,6 +22,8 @@ __all__ = ["HISAResult", "MaskBit", "SearchResult", "StopReason", "UnabsorbedRes
 IMAGE_FILES = ("delta_t.fits", "t_unabsorbed.fits", "mask.fits", "labels.fits", "first_pass.fits")
 RESULT_FILES = (*IMAGE_FILES, "catalog.ecsv", "provenance.json", "summary.png")
 TRUE_FRACTION_FILE = "true_fraction.fits"
+SEARCHES_FILE = "searches.fits"
+REPORT_FILE = "report.html"
 BRIGHTNESS = ("delta_t", "t_unabsorbed", "t_on")
 # Attribute with the values of the accepted voxels, and the cube that is made of them.
 SIGMAS = {"sigma_delta_t": "sigma_delta_kelvin", "sigma_t_unabsorbed": "sigma_unabsorbed_kelvin"}
@@ -147,6 +149,8 @@ class HISAResult:
     sigma_unabsorbed_kelvin, sigma_delta_kelvin : `~numpy.ndarray` of float32, shape (n,), K, or None
         1-sigma uncertainties of T_U and of dT at the accepted voxels; None where they were not
         worked out.
+    searches : `~hisatools.search_record.SearchRecord` or None
+        CLEAN loops, stop reasons and noise of both searches; None where they were not kept.
 
     Raises
     ------
@@ -175,6 +179,7 @@ class HISAResult:
     true_fraction: np.ndarray | None = None
     sigma_unabsorbed_kelvin: np.ndarray | None = None
     sigma_delta_kelvin: np.ndarray | None = None
+    searches: object = None
 
     def __post_init__(self):
         if self.flags.dtype != np.uint8:
@@ -378,8 +383,8 @@ class HISAResult:
 
         The files are ``delta_t.fits`` and ``t_unabsorbed.fits`` (K), ``mask.fits`` (`MaskBit`),
         ``labels.fits``, ``first_pass.fits``, ``catalog.ecsv``, ``provenance.json`` and ``summary.png``;
-        ``sigma_delta_t.fits``, ``sigma_t_unabsorbed.fits`` (K) and ``true_fraction.fits`` if these are
-        known.
+        ``sigma_delta_t.fits``, ``sigma_t_unabsorbed.fits`` (K), ``searches.fits`` and
+        ``true_fraction.fits`` if these are known. A ``report.html`` of an older result goes with it.
 
         Parameters
         ----------
@@ -514,6 +519,12 @@ class HISAResult:
         from hisatools.summary import plot_summary
 
         return plot_summary(self, path, overwrite=overwrite)
+
+    def write_report(self, path, *, cube=None, overwrite=False):
+        """Write an HTML page to look through the result; see `hisatools.report.write_report`."""
+        from hisatools.report import write_report
+
+        return write_report(self, path, cube=cube, overwrite=overwrite)
 
     def _check_name(self, name):
         known = [*BRIGHTNESS, *(cube for cube, values in SIGMAS.items() if getattr(self, values) is not None)]

@@ -47,9 +47,11 @@ NEEDED = {
     "hisatools.line_background.background": "iminuit",
     "hisatools.noise.mesh": "photutils",
     "hisatools.noise.result": "photutils",
+    "hisatools.report.page": "itables",
     "hisatools.significance.prior_sources": "astropy_healpix",
     "line_background": "iminuit",
     "priors": "astropy_healpix",
+    "report": "itables",
 }
 
 

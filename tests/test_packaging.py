@@ -16,7 +16,7 @@ import hisatools
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RUN_TIME_EXTRAS = ("fftw", "fit", "mesh", "significance", "dask")
+RUN_TIME_EXTRAS = ("fftw", "fit", "mesh", "significance", "report", "dask")
 BACKEND_GROUPS = ("hisatools.clean", "hisatools.convolution")
 ENTRY_POINTS = {**PROJECT["entry-points"], "console_scripts": PROJECT["scripts"]}
 
