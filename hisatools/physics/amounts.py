@@ -2,7 +2,8 @@
 
 Columns, lengths, areas and masses below 0 are refused: a column that is negative by noise is no column, and a
 mass made of it would be wrong without a word. Those who have such numbers set them to NaN, or sum before they
-convert."""
+convert.
+"""
 
 import astropy.units as u
 import numpy as np
@@ -154,7 +155,10 @@ def intrinsic_linewidth(observed, channel_width):
 def max_kinetic_temperature(linewidth):
     r"""The warmest that atoms can be whose line is no wider.
 
-    .. math:: T_\mathrm{k} \le m_\mathrm{H} \Delta v^2 / (8 \ln 2 \, k) = 21.9 \, \mathrm{K} \, (\Delta v / \mathrm{km \, s^{-1}})^2
+    .. math::
+
+       T_\mathrm{k} \le m_\mathrm{H} \Delta v^2 / (8 \ln 2 \, k)
+       = 21.9 \, \mathrm{K} \, (\Delta v / \mathrm{km \, s^{-1}})^2
 
     Turbulence, rotation and optical depth widen lines, so that most gas is far colder. In cold gas collisions
     keep the spin temperature at the kinetic one, which this then limits too.

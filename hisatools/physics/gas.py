@@ -34,7 +34,7 @@ class GasFlag(IntFlag):
     """
 
     BLANK = 1
-    """An input is not finite."""
+    """An input is not finite, or of a feature all is left out."""
     NO_ABSORPTION = 2
     """dT is not negative."""
     TOO_DEEP = 4
@@ -57,7 +57,7 @@ class GasFlag(IntFlag):
     UNRESOLVED = 1024
     """The feature is no wider than the beam or than two pixels: its width tells no path length."""
     NOISY = 2048
-    """The sight line absorbs less than three times its uncertainty: its own T_S is noise for the most part."""
+    """The sight line absorbs less than three times its uncertainty: its own T_S is mostly noise."""
     ABOVE_KINETIC = 4096
     """T_S is above what the linewidth allows: gas so warm would have a broader line."""
 

@@ -122,8 +122,8 @@ def solve_spectra(depth, behind, flags, start, squared, floor):
     --------
     >>> import numpy as np
     >>> from hisatools.physics.profiles import solve_spectra
-    >>> depth, flags = np.array([20.0, 40.0, 30.0]), np.zeros(3, np.uint16)
-    >>> spin, tau, _ = solve_spectra(depth, np.full(3, 100.0), flags, np.array([0, 2, 3]), np.full(2, 2e3), 2.7)
+    >>> depth, behind, flags = np.array([20.0, 40.0, 30.0]), np.full(3, 100.0), np.zeros(3, np.uint16)
+    >>> spin, tau, _ = solve_spectra(depth, behind, flags, np.array([0, 2, 3]), np.full(2, 2e3), 2.7)
     >>> print(np.round(spin, 1), np.round(tau * np.repeat(spin, [2, 1]) ** 2))
     [37.6 48.1] [ 548. 1452. 2000.]
     """

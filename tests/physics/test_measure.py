@@ -143,7 +143,9 @@ def test_bright_and_unknown_continuum_is_left_out(result, continuum):
     assert 0 < catalog["n_left_out"][0] < catalog["n_voxels"][0]
     assert_allclose(catalog["column_density_peak"][0].value, true_column(CLOUDS[0]), rtol=0.01)
     assert catalog["n_left_out"][1] == catalog["n_voxels"][1]
-    assert catalog["gas_flags"][1] == GasFlag.BLANK
+    assert catalog["gas_flags"][0] == GasFlag.BRIGHT_CONTINUUM
+    assert catalog["gas_flags"][1] == GasFlag.BLANK | GasFlag.UNKNOWN_BEHIND
+    assert (catalog["n_bright"] == [catalog["n_left_out"][0], 0]).all()
     assert np.isnan(catalog["column_density_peak"][1])
 
 
@@ -243,9 +245,9 @@ def test_exactly_one_closure_is_needed(known):
         GasParameters(**known)
 
 
-def test_pressure_needs_a_length():
+def test_pressure_needs_a_length(result):
     with pytest.raises(ParameterError, match="p_over_k needs path_length, or a distance"):
-        GasParameters(p_over_k=4000 * u.K / u.cm**3)
+        measure_gas(result, GasParameters(p_over_k=4000 * u.K / u.cm**3))
 
 
 def test_a_map_of_another_shape_is_refused(result):
