@@ -61,6 +61,18 @@ UCDS = {
     "n_opaque": "meta.number",
     "n_left_out": "meta.number",
     "gas_flags": "meta.code.qual",
+    "t_spin_error": "stat.error;phys.temperature",
+    "t_spin_max": "phys.temperature;stat.max",
+    "t_kinetic_max": "phys.temperature;stat.max",
+    "linewidth_intrinsic": "spect.line.width",
+    "tau_peak_error": "stat.error;phys.absorption.opticalDepth",
+    "column_density_peak_error": "stat.error;phys.columnDensity",
+    "column_density_mean_error": "stat.error;phys.columnDensity",
+    "volume_density_error": "stat.error;phys.density",
+    "mass_hi_error": "stat.error;phys.mass",
+    "mass_total_error": "stat.error;phys.mass",
+    "n_bright": "meta.number",
+    "n_noisy": "meta.number",
 }
 PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1}
 AXES = {

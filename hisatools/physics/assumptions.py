@@ -17,7 +17,7 @@ __all__ = ["ERRORS", "GAS_COLUMNS", "PER_FEATURE", "GasParameters"]
 GAS_COLUMNS = {
     "t_spin": (
         u.K,
-        "Spin temperature T_S of the gas, one for the feature; column-weighted mean if of sight lines",
+        "Spin temperature T_S of the gas, one for the feature; mean weighted by column if of sight lines",
     ),
     "t_spin_error": (u.K, "1-sigma uncertainty of t_spin: noise, T_U and what is stated; NaN if not known"),
     "t_spin_max": (

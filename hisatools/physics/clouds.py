@@ -132,7 +132,7 @@ class Clouds:
 
     def _in_pressure(self, own, floor, channel_kms):
         squared = _pressure(own, np.full(self.n, channel_kms), "channel").squared_kelvin
-        flags = np.zeros(self.depth.size, np.uint16)
+        flags = np.zeros(self.depth.size, np.int16)
         raise_flag(flags, ~np.isfinite(squared[self.of_cell]), GasFlag.BLANK)
         raise_flag(flags, (flags == 0) & ~(self.depth < self.behind - floor), GasFlag.TOO_DEEP)
         part = flags == 0
@@ -162,7 +162,7 @@ class CloudSpin:
     ----------
     kelvin, tau : `~numpy.ndarray`, shape (n_clouds,)
         T_S and the optical depth of the deepest cell; NaN where ``flags`` say why.
-    flags : `~numpy.ndarray` of uint16, shape (n_clouds,)
+    flags : `~numpy.ndarray` of int16, shape (n_clouds,)
     by_depth, by_behind : `~numpy.ndarray`, shape (n_cells,)
         Slopes of T_S.
     by_known : `~numpy.ndarray`, shape (n_clouds,)

@@ -141,7 +141,7 @@ class FeatureGas:
     @cached_property
     def cloud_flags(self):
         """Sums of `GasFlag` of each cloud."""
-        return self.spin.flags | np.where(self.noisy, np.uint16(GasFlag.NOISY), np.uint16(0))
+        return self.spin.flags | np.where(self.noisy, np.int16(GasFlag.NOISY), np.int16(0))
 
     def columns(self):
         """The columns of `GAS_COLUMNS` but for uncertainties, as plain arrays."""
@@ -195,8 +195,8 @@ class FeatureGas:
         """What is the matter with each feature."""
         clouds, flags = self.cloud_flags, self.assumed.flags.copy()
         # Of sight lines, what holds for all of them; or if none is known, all that is the matter.
-        every = np.full(flags.size, np.iinfo(np.uint16).max, np.uint16)
-        some = np.zeros(flags.size, np.uint16)
+        every = np.full(flags.size, -1, np.int16)
+        some = np.zeros(flags.size, np.int16)
         np.bitwise_and.at(every, self.clouds.feature, clouds)
         np.bitwise_or.at(some, self.clouds.feature, clouds)
         flags |= np.where(np.isfinite(spin), every, some)

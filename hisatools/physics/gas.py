@@ -83,7 +83,7 @@ class Gas:
         At the centre of the line, or of the voxel.
     p : `~numpy.ndarray`
         Share of T_U from behind the cloud.
-    flags : `~numpy.ndarray` of uint16
+    flags : `~numpy.ndarray` of int16
         Sums of `GasFlag`.
     """
 
@@ -241,7 +241,7 @@ class GasModel:
         """
         numbers, shape = self._numbers(delta_t, t_unabsorbed, t_continuum)
         finite = np.all([np.isfinite(values) for values in numbers.values()], axis=0)
-        flags = np.zeros(finite.shape, np.uint16)
+        flags = np.zeros(finite.shape, np.int16)
         raise_flag(flags, ~finite, GasFlag.BLANK)
         raise_flag(flags, finite & self._unphysical(numbers), GasFlag.UNPHYSICAL)
         raise_flag(flags, (flags == 0) & ~(numbers["delta_t"] < 0), GasFlag.NO_ABSORPTION)
@@ -323,7 +323,7 @@ def _kelvin(name, value):
 
 def raise_flag(flags, where, flag):
     """Add a `GasFlag` to some of the flags, in place."""
-    flags[where] |= np.uint16(flag)
+    flags[where] |= np.int16(flag)
 
 
 def column_density(t_spin, tau, linewidth, *, line="gaussian"):

@@ -51,7 +51,7 @@ class GasMaps:
         the masses of the catalogue.
     t_spin : `~astropy.units.Quantity`, shape (n_y, n_x), K
         Column-weighted mean of the features.
-    flags : `~numpy.ndarray` of uint16, shape (n_y, n_x)
+    flags : `~numpy.ndarray` of int16, shape (n_y, n_x)
         Sums of `GasFlag` of what solved T_S there.
     wcs : `~astropy.wcs.WCS`
         Of the maps.
@@ -144,10 +144,10 @@ def _known(gas):
 def _flags(gas):
     """Flags of the clouds of each sight line, and of what is left out there."""
     voxels, use = gas.voxels, gas.voxels.use
-    own = np.zeros(use.size, np.uint16)
+    own = np.zeros(use.size, np.int16)
     own[use] = gas.cloud_flags[gas.clouds.of_voxel[use]]
-    own |= np.where(voxels.bright, np.uint16(GasFlag.BRIGHT_CONTINUUM), np.uint16(0))
-    own |= np.where(voxels.unknown, np.uint16(GasFlag.UNKNOWN_BEHIND), np.uint16(0))
-    flags = np.zeros(voxels.n_sight_lines, np.uint16)
+    own |= np.where(voxels.bright, np.int16(GasFlag.BRIGHT_CONTINUUM), np.int16(0))
+    own |= np.where(voxels.unknown, np.int16(GasFlag.UNKNOWN_BEHIND), np.int16(0))
+    flags = np.zeros(voxels.n_sight_lines, np.int16)
     np.bitwise_or.at(flags, voxels.sight_line, own)
     return flags

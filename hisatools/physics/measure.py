@@ -65,7 +65,8 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     >>> parameters = GasParameters(t_spin=20 * u.K, t_spin_error=5 * u.K, distance=2 * u.kpc)
     >>> result, maps = measure_gas(example_result(), parameters, t_continuum=5.5 * u.K)
     >>> row = result.catalog[1]
-    >>> print(f"{row['column_density_mean']:.2g} +- {row['column_density_mean_error']:.1g}")
+    >>> print(f"{row['column_density_mean'].value:.1e} +- {row['column_density_mean_error']:.0e}")
+    1.6e+19 +- 7e+18 1 / cm2
     """
     catalog = result.catalog
     voxels = GasVoxels.of(result, t_continuum, parameters.p if p is None else p, parameters.max_continuum)

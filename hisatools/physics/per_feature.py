@@ -29,7 +29,7 @@ class FeatureAssumptions:
         Without what the channel adds.
     length_of_distance : bool
         True where path lengths are widths at the distance.
-    flags : `~numpy.ndarray` of uint16, shape (n_features,)
+    flags : `~numpy.ndarray` of int16, shape (n_features,)
     about : dict
         In words what was taken from the catalogue.
     """
@@ -53,7 +53,7 @@ class FeatureAssumptions:
             Side of a pixel where each feature is.
         """
         catalog = result.catalog
-        flags = np.zeros(len(catalog), np.uint16)
+        flags = np.zeros(len(catalog), np.int16)
         given, about = _given(parameters, catalog)
         values = {
             name: _numbers(name, value, PER_FEATURE[name], catalog, flags)

@@ -27,6 +27,8 @@ PRESSURE = u.K / u.cm**3
 # Area of a line over its peak and its width.
 LINES = {"gaussian": GAUSSIAN_AREA, "channel": 1.0}
 TOLERANCE, MAX_STEPS, SMALL_TAU = 1e-12, 200, 1e-3
+# Of a step of Newton's: the error that is left is its square, but for a factor that is no more than some tau.
+LAST_STEP = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +153,10 @@ def _solve(depth, behind, squared):
         else:
             high = spin
         step = spin + excess / (absorbed + (behind - spin) * (1 - absorbed) * 2 * tau / spin)
+        enough = LAST_STEP
         if not low <= step <= high:
-            step = 0.5 * (low + high)
-        if abs(step - spin) <= TOLERANCE * spin:
+            step, enough = 0.5 * (low + high), TOLERANCE
+        if abs(step - spin) <= enough * spin:
             return step
         spin = step
     return spin

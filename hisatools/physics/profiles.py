@@ -102,7 +102,7 @@ def solve_spectra(depth, behind, flags, start, squared, floor):
     ----------
     depth, behind : `~numpy.ndarray`, shape (n,), K
         d and B.
-    flags : `~numpy.ndarray` of uint16, shape (n,)
+    flags : `~numpy.ndarray` of int16, shape (n,)
         Where not 0, a channel is no part of its cloud.
     start : `~numpy.ndarray` of int, shape (n_spectra + 1,)
         Of each spectrum in the others; the last is n.
@@ -115,14 +115,14 @@ def solve_spectra(depth, behind, flags, start, squared, floor):
     spin : `~numpy.ndarray`, shape (n_spectra,), K
         NaN where no channel is part of the cloud.
     tau : `~numpy.ndarray`, shape (n,)
-    flags : `~numpy.ndarray` of uint16, shape (n,)
+    flags : `~numpy.ndarray` of int16, shape (n,)
         With `GasFlag.FLOOR` where T_S was set to the floor.
 
     Examples
     --------
     >>> import numpy as np
     >>> from hisatools.physics.profiles import solve_spectra
-    >>> depth, behind, flags = np.array([20.0, 40.0, 30.0]), np.full(3, 100.0), np.zeros(3, np.uint16)
+    >>> depth, behind, flags = np.array([20.0, 40.0, 30.0]), np.full(3, 100.0), np.zeros(3, np.int16)
     >>> spin, tau, _ = solve_spectra(depth, behind, flags, np.array([0, 2, 3]), np.full(2, 2e3), 2.7)
     >>> print(np.round(spin, 1), np.round(tau * np.repeat(spin, [2, 1]) ** 2))
     [37.6 48.1] [ 548. 1452. 2000.]
@@ -139,7 +139,7 @@ def solve_spectra(depth, behind, flags, start, squared, floor):
 
 
 def _flags(depth, behind, squared, floor):
-    flags = np.zeros(depth.shape, np.uint16)
+    flags = np.zeros(depth.shape, np.int16)
     raise_flag(flags, ~np.isfinite(depth + behind + squared), GasFlag.BLANK)
     raise_flag(flags, (flags == 0) & ~(depth > 0), GasFlag.NO_ABSORPTION)
     raise_flag(flags, (flags == 0) & ~(depth < behind - floor), GasFlag.TOO_DEEP)
