@@ -13,8 +13,8 @@ from hisatools.physics.units import plain, plain_number, with_unit
 
 __all__ = ["FeatureAssumptions"]
 
-# A feature that is no wider has the pixel's size, not its own.
-RESOLVED_PIXELS = 2.0
+# A feature no wider than two pixels has their size, not its own; a little more, as pixels differ over a field.
+RESOLVED_PIXELS = 2.1
 
 
 @dataclass(frozen=True, eq=False)
