@@ -36,6 +36,16 @@ class Clouds:
         at the ends of a line count for more than they are; and mean B of the voxels.
     start : `~numpy.ndarray` of int, shape (n_clouds + 1,)
         Where the cells of each cloud start.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics.clouds import Clouds
+    >>> from hisatools.physics.voxels import GasVoxels
+    >>> voxels = GasVoxels.of(example_result(), 5.5 * u.K, 0.9, 20 * u.K)
+    >>> Clouds.of(voxels, "feature").n, Clouds.of(voxels, "sight_line").n
+    (5, 619)
     """
 
     feature: np.ndarray
@@ -51,25 +61,30 @@ class Clouds:
         """Features as clouds, or with ``spin_per="sight_line"`` their sight lines."""
         use = voxels.use
         if spin_per == "feature":
-            key, feature_of = voxels.feature, np.asarray
+            number = voxels.counted(use)
+            feature, used = np.flatnonzero(number), (np.cumsum(number > 0) - 1)[voxels.feature[use]]
+            n_lines = voxels.count_sight_lines(use)[feature]
+            cell, owner = _shared_cells(used, voxels.channel[use], voxels.n_channels)
         else:
-            key, feature_of = voxels.line, voxels.features_of
-        names, used = np.unique(key[use], return_inverse=True)
+            feature, _, used = voxels.lines(use)
+            n_lines = np.ones(feature.size)
+            # Each voxel is a cell, and those of a sight line are in the order of the channels already.
+            order = np.argsort(used, kind="stable")
+            cell, owner = np.empty_like(order), used[order]
+            cell[order] = np.arange(order.size)
         of_voxel = np.full(use.size, -1)
         of_voxel[use] = used
-        cells, cell = np.unique(used * np.int64(voxels.n_channels) + voxels.channel[use], return_inverse=True)
-        n_lines = np.ones(names.size)
-        if spin_per == "feature":
-            n_lines = voxels.count_sight_lines(use)[names]
-        owner, number = cells // voxels.n_channels, np.bincount(cell)
+        depth, behind = (
+            np.bincount(cell, part[use], minlength=owner.size) for part in (voxels.depth, voxels.behind)
+        )
         return cls(
-            feature=feature_of(names),
+            feature=feature,
             n_lines=n_lines,
             of_voxel=of_voxel,
             cell_of_voxel=cell,
-            depth=np.bincount(cell, voxels.depth[use], minlength=cells.size) / n_lines[owner],
-            behind=np.bincount(cell, voxels.behind[use], minlength=cells.size) / number,
-            start=np.searchsorted(owner, np.arange(names.size + 1)),
+            depth=depth / n_lines[owner],
+            behind=behind / np.bincount(cell, minlength=owner.size),
+            start=np.searchsorted(owner, np.arange(feature.size + 1)),
         )
 
     @property
@@ -184,6 +199,13 @@ class CloudSpin:
     def of_voxels(self, clouds):
         """T_S of each voxel in K; NaN where it is not used."""
         return np.append(self.kelvin, np.nan)[clouds.of_voxel]
+
+
+def _shared_cells(cloud, channel, n_channels):
+    """The cell of each voxel, and the cloud of each cell, where clouds have many voxels in a channel."""
+    place = cloud * np.int64(n_channels) + channel
+    some = np.bincount(place) > 0
+    return (np.cumsum(some) - 1)[place], np.flatnonzero(some) // n_channels
 
 
 def _pressure(own, width_kms, line):

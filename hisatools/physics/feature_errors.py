@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from hisatools.physics.feature_gas import FeatureGas
-from hisatools.physics.gas import BAD
+from hisatools.physics.gas import BAD, GasFlag
 
 __all__ = ["FeatureErrors", "correlated_voxels"]
 
@@ -51,6 +51,18 @@ def correlated_voxels(voxels, catalog, beam_pixels):
     -------
     `~numpy.ndarray`, shape (2, n_features)
         1 where it is not known.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics.feature_errors import correlated_voxels
+    >>> from hisatools.physics.voxels import GasVoxels
+    >>> voxels = GasVoxels.of(example_result(), 5.5 * u.K, 0.9, 20 * u.K)
+    >>> print(correlated_voxels(voxels, example_result().catalog, np.full(5, 12.6)).round(1))
+    [[54.  60.3 60.3 60.3 60.3]
+     [ 2.1  2.4  2.4  2.4  2.4]]
     """
     ones = np.ones((2, voxels.n_features))
     if voxels.noise is None or "absorption_integral_error" not in catalog.colnames:
@@ -72,6 +84,17 @@ class FeatureErrors:
     found : dict
         Its columns.
     closure : {"t_spin", "tau", "p_over_k"}
+
+    Examples
+    --------
+    `measure_gas` makes one:
+
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics import GasParameters, measure_gas
+    >>> found, _ = measure_gas(example_result(), GasParameters(tau=0.5, tau_error=0.1))
+    >>> print(found.catalog["t_spin_error"].round(1))
+    [ nan 18.4 19.5 14.3  9.9] K
     """
 
     gas: FeatureGas
@@ -244,7 +267,10 @@ class FeatureErrors:
         given = {"t_spin": "t_spin", "tau": "tau_peak"}.get(self.closure)
         if of == given and self.closure not in self.gas.assumed.errors:
             return np.full(values.shape, np.nan)
-        return np.where(np.isfinite(self.found[of]), values, np.nan)
+        fine = np.isfinite(self.found[of])
+        if of == "t_spin":  # of the floor nothing is known to be off
+            fine &= (self.found["gas_flags"] & int(GasFlag.FLOOR)) == 0
+        return np.where(fine, values, np.nan)
 
     def saturated(self):
         """True for features whose deepest cells keep less than their uncertainty from an opaque cloud."""

@@ -61,18 +61,18 @@ class FeatureGas:
 
     @cached_property
     def lines(self):
-        """Numbers of the lines with a known voxel, and the line of each known voxel among them."""
-        return np.unique(self.voxels.line[self.known], return_inverse=True)
+        """Feature and sight line of the lines with a known voxel, and the line of each known voxel."""
+        return self.voxels.lines(self.known)
 
-    @cached_property
+    @property
     def line_feature(self):
         """The feature of each of `lines`."""
-        return self.voxels.features_of(self.lines[0])
+        return self.lines[0]
 
     @cached_property
     def line_column(self):
         """Column density of each of `lines`."""
-        return np.bincount(self.lines[1], self.column[self.known], minlength=self.line_feature.size)
+        return np.bincount(self.lines[2], self.column[self.known], minlength=self.line_feature.size)
 
     @cached_property
     def n_known(self):
@@ -91,7 +91,7 @@ class FeatureGas:
     def in_peak(self):
         """True for the voxels of their feature's densest line."""
         inside = np.zeros(self.known.size, bool)
-        inside[self.known] = self.lines[1] == self.peak_line[self.voxels.feature[self.known]]
+        inside[self.known] = self.lines[2] == self.peak_line[self.voxels.feature[self.known]]
         return inside
 
     @cached_property

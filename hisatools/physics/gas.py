@@ -85,6 +85,14 @@ class Gas:
         Share of T_U from behind the cloud.
     flags : `~numpy.ndarray` of int16
         Sums of `GasFlag`.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import GasModel
+    >>> gas = GasModel(t_spin=40 * u.K).solve([-42, -90] * u.K, 104 * u.K)
+    >>> print(gas.t_spin, gas.tau.round(2), gas.flags)
+    [40. nan] K [1.07  nan] [0 8]
     """
 
     t_spin: u.Quantity
@@ -208,7 +216,14 @@ class GasModel:
 
     @property
     def given(self):
-        """Names of the two that are known."""
+        """Names of the two that are known.
+
+        Examples
+        --------
+        >>> from hisatools.physics import GasModel
+        >>> GasModel(tau=1.0).given
+        ('p', 'tau')
+        """
         return tuple(name for name in KNOWN if getattr(self, name) is not None)
 
     def solve(self, delta_t, t_unabsorbed, *, t_continuum=NO_CONTINUUM):

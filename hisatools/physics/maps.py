@@ -98,7 +98,7 @@ def gas_maps(gas, wcs, shape):
     """
     voxels, values = gas.voxels, gas.assumed.values
     feature = voxels.feature
-    place = gas.lines[0] % voxels.n_sight_lines
+    place = gas.lines[1]
 
     def total(weights):
         return np.bincount(place, weights, minlength=voxels.n_sight_lines)

@@ -13,7 +13,7 @@ from hisatools.physics.units import plain, plain_number, with_unit
 
 __all__ = ["FeatureAssumptions"]
 
-# A feature no wider than two pixels has their size, not its own; a little more, as pixels differ over a field.
+# A feature no wider than two pixels has their size, not its own; and a little more, for pixels that differ.
 RESOLVED_PIXELS = 2.1
 
 
@@ -32,6 +32,18 @@ class FeatureAssumptions:
     flags : `~numpy.ndarray` of int16, shape (n_features,)
     about : dict
         In words what was taken from the catalogue.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics import GasParameters
+    >>> from hisatools.physics.per_feature import FeatureAssumptions
+    >>> parameters = GasParameters(t_spin=20 * u.K, distance=2 * u.kpc)
+    >>> assumed = FeatureAssumptions.of(parameters, example_result(), np.full(5, 8.7e-5))
+    >>> print(assumed.values["path_length"].round(2))  # pc
+    [0.18 0.42 0.36 0.58 1.47]
     """
 
     values: dict

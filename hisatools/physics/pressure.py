@@ -79,7 +79,16 @@ class Pressure:
 
     @property
     def squared_kelvin(self):
-        """A, what T_S^2 times the optical depth at the line's centre is, in K^2."""
+        """A, what T_S^2 times the optical depth at the line's centre is, in K^2.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import Pressure
+        >>> globule = Pressure(path_length=0.65 * u.pc, linewidth=2.5 * u.km / u.s)
+        >>> round(float(globule.squared_kelvin))
+        1654
+        """
         pressure, fraction, length_pc, width_kms = same_shape(
             p_over_k=plain("p_over_k", self.p_over_k, PRESSURE),
             fraction=plain_fraction("fraction", self.fraction),
@@ -99,6 +108,14 @@ class Pressure:
         Returns
         -------
         `~astropy.units.Quantity`, cm^-3
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import Pressure
+        >>> globule = Pressure(path_length=0.65 * u.pc, linewidth=2.5 * u.km / u.s, fraction=0.5)
+        >>> print(globule.density(40 * u.K))
+        50.0 1 / cm3
         """
         spin = plain("t_spin", t_spin, u.K)
         return plain_fraction("fraction", self.fraction) * self.p_over_k.to(PRESSURE) / (spin * u.K)

@@ -32,6 +32,15 @@ class GasVoxels:
         True where there is too much continuum, and where what lies behind is not known.
     n_features, n_channels, n_sight_lines : int
     channel_kms : float
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics.voxels import GasVoxels
+    >>> voxels = GasVoxels.of(example_result(), 5.5 * u.K, 0.9, 20 * u.K)
+    >>> int(voxels.use.sum()) == example_result().n_accepted
+    True
     """
 
     depth: np.ndarray
@@ -100,17 +109,33 @@ class GasVoxels:
         return ~self.left_out & (self.depth > 0) & np.isfinite(self.behind)
 
     @cached_property
-    def line(self):
-        """A number for the feature and the sight line of each voxel: a line, in the order of the features."""
-        return self.feature * np.int64(self.n_sight_lines) + self.sight_line
+    def _lines(self):
+        """Numbers of the lines, which tell feature and sight line, and the place of each voxel's."""
+        line = self.feature * np.int64(self.n_sight_lines) + self.sight_line
+        return np.unique(line, return_inverse=True)
 
-    def features_of(self, lines):
-        """Features of numbers of lines."""
-        return lines // self.n_sight_lines
+    def lines(self, which):
+        """The lines of some voxels: one sight line of one feature each, in the order of the features.
+
+        Parameters
+        ----------
+        which : `~numpy.ndarray` of bool, or slice
+
+        Returns
+        -------
+        feature, sight_line : `~numpy.ndarray` of int, shape (n_lines,)
+        line : `~numpy.ndarray` of int
+            The line of each of these voxels.
+        """
+        numbers, place = self._lines
+        seen = np.zeros(numbers.size, bool)
+        seen[place[which]] = True
+        line = (np.cumsum(seen) - 1)[place[which]]
+        return *np.divmod(numbers[seen], self.n_sight_lines), line
 
     def count_sight_lines(self, which=slice(None)):
         """How many sight lines of each feature have a voxel that is True; all of them by default."""
-        return np.bincount(self.features_of(np.unique(self.line[which])), minlength=self.n_features)
+        return np.bincount(self.lines(which)[0], minlength=self.n_features)
 
     def counted(self, which):
         """How many voxels of each feature are True."""
