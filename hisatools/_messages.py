@@ -4,6 +4,22 @@ import os
 import sys
 
 N_GAS = 10
+# Bits of gas_flags in words, as the gas of features has them.
+GAS_FLAGS = {
+    "BLANK": "nothing to tell T_S from",
+    "NO_ABSORPTION": "no absorption in the mean spectrum",
+    "TOO_DEEP": "no gas can absorb so much",
+    "TOO_WARM": "gas of this T_S cannot absorb so much",
+    "BEHIND": "no share of emission behind would do",
+    "FLOOR": "T_S would be below the floor, and was set to it",
+    "SATURATED": "next to opaque, tau is a lower limit",
+    "UNPHYSICAL": "what is known cannot be",
+    "BRIGHT_CONTINUUM": "some sight lines left out, their continuum is too bright",
+    "UNKNOWN_BEHIND": "some sight lines left out, what lies behind them is not known",
+    "UNRESOLVED": "no wider than the beam or two pixels, so that the width is no path length",
+    "NOISY": "all of the sight lines are noisy",
+    "ABOVE_KINETIC": "T_S above what the linewidth allows",
+}
 
 
 def tell(*lines):
@@ -219,17 +235,12 @@ def gas_lines(found):
         return
     known = np.isfinite(catalog["column_density_peak"].value)
     yield f"Gas of {int(known.sum())} of {len(catalog)} features"
+    yield from _gas_sources(found.meta["gas"])
     for flag in GasFlag:
         n_flagged = int(((catalog["gas_flags"] & int(flag)) != 0).sum())
         if n_flagged:
-            yield f"  {n_flagged} {flag.name.lower().replace('_', ' ')} (gas_flags {int(flag)})"
-    for name, why in (
-        ("n_opaque", "deeper than gas of this T_S can make them"),
-        ("n_left_out", "with too much or unknown continuum behind them"),
-    ):
-        n_lost, n_voxels = int(catalog[name].sum()), int(catalog["n_voxels"].sum())
-        if n_lost:
-            yield f"  {n_lost} of {n_voxels} voxels left out: {why}; columns and masses are lower limits"
+            yield f"  {n_flagged} with gas_flags {int(flag)}: {GAS_FLAGS[flag.name]}"
+    yield from _gas_lost(catalog)
     if not known.any():
         return
     mass = catalog["mass_hi"][known]
@@ -238,12 +249,41 @@ def gas_lines(found):
     order = np.argsort(-np.nan_to_num(catalog["column_density_peak"].value), kind="stable")
     shown = {
         "t_spin": ("T_S (K)", ".1f"),
+        "t_spin_error": ("+-", ".1f"),
         "tau_peak": ("tau", ".2f"),
         "column_density_peak": ("N (cm^-2)", ".2e"),
+        "column_density_peak_error": ("+-", ".1e"),
         "volume_density": ("n (cm^-3)", ".3g"),
         "mass_hi": ("M (M_sun)", ".3g"),
     }
     yield from _rows(catalog[order[:N_GAS]], shown, len(catalog))
+
+
+def _gas_sources(about):
+    """What was taken from the catalogue, and what was not known of the continuum."""
+    for name in ("distance", "distance_error", "path_length"):
+        text = str(about.get(name))
+        if "catalogue" in text or "at the distance" in text:
+            yield f"  {name.replace('_', ' ')}: {text}"
+    if about["t_continuum"] == "0 K":
+        yield "  no continuum: none is left out as too bright; give --continuum"
+    else:
+        yield f"  sight lines with a continuum above {about['max_continuum']} are left out"
+
+
+def _gas_lost(catalog):
+    """Voxels and sight lines that do not count, or count for little."""
+    n_voxels, n_bright = int(catalog["n_voxels"].sum()), int(catalog["n_bright"].sum())
+    for n_lost, why in (
+        (int(catalog["n_opaque"].sum()), "deeper than gas of this T_S can make them"),
+        (n_bright, "too much continuum behind them"),
+        (int(catalog["n_left_out"].sum()) - n_bright, "what lies behind them is not known"),
+    ):
+        if n_lost:
+            yield f"  {n_lost} of {n_voxels} voxels left out: {why}; columns and masses are lower limits"
+    n_noisy = int(catalog["n_noisy"].sum())
+    if n_noisy:
+        yield f"  {n_noisy} sight lines absorb less than 3 of their uncertainties: their T_S are mostly noise"
 
 
 def noise_line(result, path, target):

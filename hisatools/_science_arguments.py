@@ -124,17 +124,27 @@ def _add_trials(verb):
 
 def fill_gas(verb):
     verb.add_argument("result", metavar="FOLDER", help="what `hisatools extract` wrote")
-    known = verb.add_mutually_exclusive_group(required=True)
-    known.add_argument("--t-spin", metavar="T", help="spin temperature of the gas, K unless a unit is given")
-    known.add_argument(
-        "--tau",
-        type=float,
-        metavar="X",
-        help="optical depth where mean spectra are deepest",
+    closure = verb.add_mutually_exclusive_group(required=True)
+    closure.add_argument(
+        "--t-spin", metavar="T", help="spin temperature of the gas, K unless a unit is given"
     )
-    known.add_argument(
+    closure.add_argument(
+        "--tau", metavar="X", help="optical depth where the spectra that tell T_S are deepest"
+    )
+    closure.add_argument(
         "--p-over-k", metavar="P", help="pressure over k, K / cm3 unless a unit is given; for example 4000"
     )
+    _add_gas_behind(verb)
+    _add_gas_cloud(verb)
+    _add_gas_errors(verb)
+    verb.add_argument(
+        "--cubes", action="store_true", help="write tau and densities of all voxels as cubes too"
+    )
+    add_output(verb, required=True)
+    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def _add_gas_behind(verb):
     verb.add_argument(
         "--p", type=float, metavar="X", help="share of the emission that lies behind the gas (default 1)"
     )
@@ -145,15 +155,44 @@ def fill_gas(verb):
         help="continuum behind the gas, with the cosmic background: K, or a FITS map (default 0)",
     )
     verb.add_argument("--max-continuum", metavar="T", help="leave out sight lines with more, K (default 20)")
-    verb.add_argument("--distance", metavar="D", help="for masses and lengths, kpc unless a unit is given")
+
+
+def _add_gas_cloud(verb):
     verb.add_argument(
-        "--path-length", metavar="L", help="through the gas, pc (default: each feature's largest width)"
+        "--distance",
+        metavar="D",
+        help="for masses and lengths, kpc unless a unit is given (default: the catalogue's column distance)",
+    )
+    verb.add_argument(
+        "--path-length",
+        metavar="L",
+        help="through the gas, pc (default: each feature's width without the beam)",
     )
     verb.add_argument(
         "--fraction", type=float, metavar="X", help="share of the particles that are cold atoms (default 1)"
     )
-    add_output(verb, required=True)
-    verb.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    verb.add_argument(
+        "--spin-per",
+        choices=("feature", "sight_line"),
+        help="what has one T_S: a feature, from its mean spectrum, or each sight line (default feature)",
+    )
+    verb.add_argument(
+        "--line",
+        choices=("profile", "gaussian"),
+        help="line that the pressure is of: as it is seen, or a Gaussian as wide as it (default profile)",
+    )
+
+
+def _add_gas_errors(verb):
+    """1-sigma uncertainties of what is given."""
+    group = verb.add_argument_group(
+        "uncertainties", "1 sigma, in the units of what they are of; what is not stated is taken as exact"
+    )
+    for name in ("t-spin", "tau", "p-over-k", "path-length", "distance"):
+        group.add_argument(f"--{name}-error", metavar="S", help=f"of --{name}")
+    for name in ("p", "fraction"):
+        group.add_argument(f"--{name}-error", type=float, metavar="S", help=f"of --{name}")
+    group.add_argument("--continuum-error", dest="t_continuum_error", metavar="S", help="of --continuum, K")
 
 
 def fill_residual_mask(verb):

@@ -71,6 +71,11 @@ UCDS = {
     "distance_error": "stat.error;pos.distance",
     "distance_flags": "meta.code.qual",
     "distance_method": "meta.note",
+    "t_spin_max": "phys.temperature;stat.max",
+    "t_kinetic_max": "phys.temperature;stat.max",
+    "linewidth_intrinsic": "spect.line.width",
+    "n_bright": "meta.number",
+    "n_noisy": "meta.number",
 }
 PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1, "fit_lon": 0, "fit_lat": 1}
 AXES = {

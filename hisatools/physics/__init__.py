@@ -1,6 +1,12 @@
 """From absorption to gas: spin temperature, optical depth, column density and mass."""
 
-from hisatools.physics.amounts import hydrogen_mass, intrinsic_linewidth, total_mass, volume_density
+from hisatools.physics.amounts import (
+    hydrogen_mass,
+    intrinsic_linewidth,
+    max_kinetic_temperature,
+    total_mass,
+    volume_density,
+)
 from hisatools.physics.assumptions import GasParameters
 from hisatools.physics.continuum import read_continuum
 from hisatools.physics.files import write_gas
@@ -38,6 +44,7 @@ __all__ = [
     "gas_grid",
     "hydrogen_mass",
     "intrinsic_linewidth",
+    "max_kinetic_temperature",
     "max_spin_temperature",
     "measure_gas",
     "min_background_fraction",

@@ -1,12 +1,23 @@
-"""From columns to densities and masses; and what a line's width is without the channel's."""
+"""From columns to densities and masses; and what a line's width tells: less the channel's, of the heat.
 
-import astropy.constants as const
+Columns, lengths, areas and masses below 0 are refused: a column that is negative by noise is no column, and a
+mass made of it would be wrong without a word. Those who have such numbers set them to NaN, or sum before they
+convert.
+"""
+
 import astropy.units as u
 import numpy as np
 
-from hisatools.physics.units import plain, plain_fraction, same_shape
+from hisatools.physics.constants import ATOM_MASS, KELVIN_PER_KMS2
+from hisatools.physics.units import plain_fraction, plain_positive, same_shape
 
-__all__ = ["hydrogen_mass", "intrinsic_linewidth", "total_mass", "volume_density"]
+__all__ = [
+    "hydrogen_mass",
+    "intrinsic_linewidth",
+    "max_kinetic_temperature",
+    "total_mass",
+    "volume_density",
+]
 
 
 def volume_density(column, path_length):
@@ -22,6 +33,11 @@ def volume_density(column, path_length):
     `~astropy.units.Quantity`, cm^-3
         NaN where the path has no length.
 
+    Raises
+    ------
+    ParameterError
+        If a column or a length is below 0.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -30,7 +46,8 @@ def volume_density(column, path_length):
     99 1 / cm3
     """
     column, length_cm = same_shape(
-        column=plain("column", column, u.cm**-2), path_length=plain("path_length", path_length, u.cm)
+        column=plain_positive("column", column, u.cm**-2),
+        path_length=plain_positive("path_length", path_length, u.cm),
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(length_cm > 0, column / length_cm, np.nan) * u.cm**-3
@@ -49,6 +66,11 @@ def hydrogen_mass(column, area):
     -------
     `~astropy.units.Quantity`, solMass
 
+    Raises
+    ------
+    ParameterError
+        If a column or an area is below 0.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -56,9 +78,10 @@ def hydrogen_mass(column, area):
     >>> print(f"{hydrogen_mass(1.83e20 / u.cm**2, 0.36 * u.pc**2):.2f}")
     0.53 solMass
     """
-    column, area_cm2 = same_shape(column=plain("column", column, u.cm**-2), area=plain("area", area, u.cm**2))
-    # Of the atom: the electron's share is 5e-4, and binding nothing.
-    return (column * area_cm2 * (const.m_p + const.m_e)).to(u.solMass)
+    column, area_cm2 = same_shape(
+        column=plain_positive("column", column, u.cm**-2), area=plain_positive("area", area, u.cm**2)
+    )
+    return (column * area_cm2 * ATOM_MASS).to(u.solMass)
 
 
 def total_mass(mass, fraction):
@@ -77,6 +100,11 @@ def total_mass(mass, fraction):
     -------
     `~astropy.units.Quantity`, solMass
 
+    Raises
+    ------
+    ParameterError
+        If a mass is below 0, or a fraction is not above 0 and at most 1.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -85,7 +113,7 @@ def total_mass(mass, fraction):
     4975.0 solMass
     """
     fraction = plain_fraction("fraction", fraction)
-    return plain("mass", mass, u.solMass) * (2 - fraction) / fraction * u.solMass
+    return plain_positive("mass", mass, u.solMass) * (2 - fraction) / fraction * u.solMass
 
 
 def intrinsic_linewidth(observed, channel_width):
@@ -103,6 +131,11 @@ def intrinsic_linewidth(observed, channel_width):
     `~astropy.units.Quantity`
         NaN where the observed line is no wider than a channel makes it.
 
+    Raises
+    ------
+    ParameterError
+        If a width is below 0.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -111,9 +144,44 @@ def intrinsic_linewidth(observed, channel_width):
     1.92 km / s
     """
     width, channel = same_shape(
-        observed=plain("observed", observed, u.km / u.s),
-        channel_width=plain("channel_width", channel_width, u.km / u.s),
+        observed=plain_positive("observed", observed, u.km / u.s),
+        channel_width=plain_positive("channel_width", channel_width, u.km / u.s),
     )
     squared = np.where(width > 0, width**2, np.nan) - 8 * np.log(2) / 12 * channel**2
     with np.errstate(invalid="ignore"):
         return np.where(squared > 0, np.sqrt(squared), np.nan) * u.km / u.s
+
+
+def max_kinetic_temperature(linewidth):
+    r"""The warmest that atoms can be whose line is no wider.
+
+    .. math::
+
+       T_\mathrm{k} \le m_\mathrm{H} \Delta v^2 / (8 \ln 2 \, k)
+       = 21.9 \, \mathrm{K} \, (\Delta v / \mathrm{km \, s^{-1}})^2
+
+    Turbulence, rotation and optical depth widen lines, so that most gas is far colder. In cold gas collisions
+    keep the spin temperature at the kinetic one, which this then limits too.
+
+    Parameters
+    ----------
+    linewidth : `~astropy.units.Quantity`, velocity
+        FWHM, without what the channel adds: see `intrinsic_linewidth`.
+
+    Returns
+    -------
+    `~astropy.units.Quantity`, K
+
+    Raises
+    ------
+    ParameterError
+        If a width is below 0.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import max_kinetic_temperature
+    >>> print(f"{max_kinetic_temperature(2.5 * u.km / u.s):.0f}")
+    137 K
+    """
+    return KELVIN_PER_KMS2 * plain_positive("linewidth", linewidth, u.km / u.s) ** 2 * u.K

@@ -43,12 +43,11 @@ def read_continuum(path, like, *, unit=None):
     >>> import numpy as np
     >>> from astropy.io import fits
     >>> from hisatools.physics import read_continuum
-    >>> from hisatools.simulate import ModelParameters, simulate_cube
-    >>> model = simulate_cube(ModelParameters(shape=(8, 24, 24), n_pucks=1, n_components=20), seed=101)
-    >>> header = model.cube.wcs.celestial.to_header()
+    >>> from hisatools.datasets import example_result
+    >>> header = example_result().wcs.celestial.to_header()
     >>> header["BUNIT"] = "K"
-    >>> fits.PrimaryHDU(np.full((24, 24), 5.5), header).writeto("continuum.fits")
-    >>> read_continuum("continuum.fits", model.cube).mean()
+    >>> fits.PrimaryHDU(np.full((208, 208), 5.5), header).writeto("continuum.fits")
+    >>> read_continuum("continuum.fits", example_result()).mean()
     <Quantity 5.5 K>
     """
     source = read_map(path, unit=lambda text: _kelvin(unit, text, path))

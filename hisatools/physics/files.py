@@ -1,18 +1,21 @@
-"""Gas of a result as a folder of files: the catalogue, a map, a figure and where it all came from."""
+"""Gas of a result as a folder of files: the catalogue, maps, a figure and where it all came from."""
 
 from pathlib import Path
 
-import astropy.units as u
 import numpy as np
 
+from hisatools.io.planes import write_planes
 from hisatools.io.writing import image_header, write_image, write_json, writing_folder
+from hisatools.physics.maps import MAP_COLUMNS, VOXEL_COLUMNS
+from hisatools.results import MaskBit, flagged
 
 __all__ = ["write_gas"]
 
-MAP, FIGURE = "column_density.fits", "column_density.png"
+FIGURE = "column_density.png"
+FLAGS = ("gas_flags.fits", "Sums of hisatools.physics.GasFlag of the gas of each sight line")
 
 
-def write_gas(found, maps, folder, *, overwrite=False):
+def write_gas(found, maps, folder, *, cubes=False, overwrite=False):
     """Write what `measure_gas` gives.
 
     Parameters
@@ -21,10 +24,15 @@ def write_gas(found, maps, folder, *, overwrite=False):
         Whose catalogue has the columns of the gas.
     maps : `GasMaps`
     folder : str or path
-        For ``catalog.ecsv``, ``column_density.fits``, ``column_density.png`` and ``provenance.json``, which
-        appear together or not at all.
+        For ``catalog.ecsv``, ``column_density.fits`` (cm^-2), ``t_spin.fits`` (K), ``gas_flags.fits``,
+        ``column_density.png`` and ``provenance.json``, and where path lengths and distances are known
+        ``volume_density.fits`` (cm^-3), ``mass_hi.fits`` and ``mass_total.fits`` (solMass). They appear
+        together or not at all.
+    cubes : bool
+        Whether ``tau.fits``, ``voxel_column_density.fits`` and ``voxel_volume_density.fits`` are written as
+        well, on the axes of the result.
     overwrite : bool
-        Whether older ones may be replaced.
+        Whether older ones may be replaced; those that are not written again go.
 
     Returns
     -------
@@ -38,24 +46,59 @@ def write_gas(found, maps, folder, *, overwrite=False):
     Examples
     --------
     >>> import astropy.units as u
-    >>> from hisatools import HISAExtractor
+    >>> from hisatools.datasets import example_result
     >>> from hisatools.physics import GasParameters, measure_gas, write_gas
-    >>> from hisatools.simulate import ModelParameters, simulate_cube
-    >>> model = simulate_cube(ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100), seed=3)
-    >>> result = HISAExtractor(n_passes=1).run(model.cube)  # doctest: +IGNORE_WARNINGS
-    >>> folder = write_gas(*measure_gas(result, GasParameters(t_spin=20 * u.K)), "gas")
-    >>> sorted(path.name for path in folder.iterdir())
-    ['catalog.ecsv', 'column_density.fits', 'column_density.png', 'provenance.json']
+    >>> parameters = GasParameters(t_spin=20 * u.K, distance=2 * u.kpc)
+    >>> folder = write_gas(*measure_gas(example_result(), parameters), "gas")
+    >>> sorted(path.name for path in folder.glob("*.fits"))  # doctest: +NORMALIZE_WHITESPACE
+    ['column_density.fits', 'gas_flags.fits', 'mass_hi.fits', 'mass_total.fits', 't_spin.fits',
+     'volume_density.fits']
     """
-    comment = "Cold H I of all features of a sight line; NaN where there is none or not all known"
-    header = image_header(maps.wcs, unit=u.cm**-2, comments=[comment])
-    header["BTYPE"] = "column_density"
-    with writing_folder(folder, overwrite=overwrite, names=[]) as part:
+    names = [f"{name}.fits" for name in (*MAP_COLUMNS, *VOXEL_COLUMNS)]
+    with writing_folder(folder, overwrite=overwrite, names=names) as part:
         found.catalog.write(part / "catalog.ecsv")
-        write_image(part / MAP, maps.column_density.value.astype(np.float32), header)
+        for name, comment in MAP_COLUMNS.items():
+            values = getattr(maps, name)
+            if name == "column_density" or np.isfinite(values.value).any():
+                header = _header(found, maps.wcs, name, values.unit, comment)
+                write_image(part / f"{name}.fits", values.value.astype(np.float32), header)
+        name, comment = FLAGS
+        header = _header(found, maps.wcs, "gas_flags", None, comment)
+        write_image(part / name, maps.flags, header)
+        if cubes:
+            _write_cubes(found, maps, part)
         write_json(part / "provenance.json", found.meta)
         _draw(maps, part / FIGURE)
     return Path(folder).expanduser()
+
+
+def _header(found, wcs, name, unit, comment):
+    header = image_header(wcs, unit=unit, beam=found.beam, comments=[comment])
+    header["BTYPE"] = name
+    return header
+
+
+def _write_cubes(found, maps, folder):
+    """What voxels have, on the axes of the result: NaN outside features."""
+    for name, comment in VOXEL_COLUMNS.items():
+        values = getattr(maps, name)
+        plain = np.asarray(getattr(values, "value", values), np.float32)
+        if np.isfinite(plain).any():
+            header = _header(found, found.wcs, name, getattr(values, "unit", None), comment)
+            write_planes(
+                folder / f"{name}.fits", _planes(found, plain), found.flags.shape, np.dtype("float32"), header
+            )
+
+
+def _planes(found, values):
+    start = 0
+    for flags in found.flags:
+        inside = flagged(flags, MaskBit.ACCEPTED)
+        plane = np.full(inside.shape, np.nan, np.float32)
+        stop = start + np.count_nonzero(inside)
+        plane[inside] = values[start:stop]
+        start = stop
+        yield plane
 
 
 def _draw(maps, path):

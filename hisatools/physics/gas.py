@@ -11,7 +11,7 @@ from hisatools.parameters import check_quantity
 from hisatools.physics.constants import COLUMN_PER_KELVIN_KMS, T_CMB
 from hisatools.physics.pressure import LINES, Pressure, spin_at_pressure
 from hisatools.physics.transfer import NO_CONTINUUM, tau_of
-from hisatools.physics.units import plain, plain_fraction, plain_number, same_shape
+from hisatools.physics.units import plain, plain_fraction, plain_number, plain_positive, same_shape, with_unit
 
 __all__ = ["Gas", "GasFlag", "GasModel"]
 
@@ -20,7 +20,11 @@ KNOWN = ("p", "t_spin", "tau", "pressure")
 
 
 class GasFlag(IntFlag):
-    """What is the matter with a number; 0 for nothing. All but FLOOR and SATURATED leave NaN.
+    """What is the matter with a number; 0 for nothing.
+
+    BLANK, NO_ABSORPTION, TOO_DEEP, TOO_WARM, BEHIND and UNPHYSICAL leave NaN. The others are remarks, except
+    that what follows from a path length that is UNRESOLVED is NaN, and that a feature of which all is left
+    out has no T_S.
 
     Examples
     --------
@@ -30,7 +34,7 @@ class GasFlag(IntFlag):
     """
 
     BLANK = 1
-    """An input is not finite."""
+    """An input is not finite, or of a feature all is left out."""
     NO_ABSORPTION = 2
     """dT is not negative."""
     TOO_DEEP = 4
@@ -44,10 +48,28 @@ class GasFlag(IntFlag):
     SATURATED = 64
     """The contrast that is left is below its uncertainty: tau is a lower limit."""
     UNPHYSICAL = 128
-    """What is known cannot be: tau or T_U not above 0, T_C below 0, or T_S below the floor."""
+    """What is known cannot be: tau or T_U not above 0, T_C below 0, T_S below the floor, or a column of the
+    catalogue with a number that is not above 0."""
+    BRIGHT_CONTINUUM = 256
+    """Sight lines of the feature are left out: the continuum behind them is brighter than the limit."""
+    UNKNOWN_BEHIND = 512
+    """Sight lines of the feature are left out: T_C or p of them is not known."""
+    UNRESOLVED = 1024
+    """The feature is no wider than the beam or than two pixels: its width tells no path length."""
+    NOISY = 2048
+    """The sight line absorbs less than three times its uncertainty: its own T_S is mostly noise."""
+    ABOVE_KINETIC = 4096
+    """T_S is above what the linewidth allows: gas so warm would have a broader line."""
 
 
-BAD = ~(GasFlag.FLOOR | GasFlag.SATURATED)
+BAD = (
+    GasFlag.BLANK
+    | GasFlag.NO_ABSORPTION
+    | GasFlag.TOO_DEEP
+    | GasFlag.TOO_WARM
+    | GasFlag.BEHIND
+    | GasFlag.UNPHYSICAL
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +83,16 @@ class Gas:
         At the centre of the line, or of the voxel.
     p : `~numpy.ndarray`
         Share of T_U from behind the cloud.
-    flags : `~numpy.ndarray` of uint8
+    flags : `~numpy.ndarray` of int16
         Sums of `GasFlag`.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import GasModel
+    >>> gas = GasModel(t_spin=40 * u.K).solve([-42, -90] * u.K, 104 * u.K)
+    >>> print(gas.t_spin, gas.tau.round(2), gas.flags)
+    [40. nan] K [1.07  nan] [0 8]
     """
 
     t_spin: u.Quantity
@@ -80,11 +110,37 @@ class Gas:
         Returns
         -------
         `~numpy.ndarray` of bool
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import GasFlag, GasModel
+        >>> gas = GasModel(t_spin=40 * u.K).solve([-42, -90] * u.K, 104 * u.K)
+        >>> gas.flagged(GasFlag.TOO_WARM)
+        array([False,  True])
         """
         return (self.flags & int(flag)) != 0
 
     def column_density(self, linewidth, *, line="gaussian"):
-        """Column density of the cold atoms; see `hisatools.physics.column_density`."""
+        """Column density of the cold atoms; see `hisatools.physics.column_density`.
+
+        Parameters
+        ----------
+        linewidth : `~astropy.units.Quantity`, velocity
+        line : {"gaussian", "channel"}
+
+        Returns
+        -------
+        `~astropy.units.Quantity`, cm^-2
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import GasModel
+        >>> gas = GasModel(t_spin=40 * u.K).solve(-42 * u.K, 104 * u.K)
+        >>> print(f"{gas.column_density(2.5 * u.km / u.s):.2g}")
+        2.1e+20 1 / cm2
+        """
         return column_density(self.t_spin, self.tau, linewidth, line=line)
 
 
@@ -160,7 +216,14 @@ class GasModel:
 
     @property
     def given(self):
-        """Names of the two that are known."""
+        """Names of the two that are known.
+
+        Examples
+        --------
+        >>> from hisatools.physics import GasModel
+        >>> GasModel(tau=1.0).given
+        ('p', 'tau')
+        """
         return tuple(name for name in KNOWN if getattr(self, name) is not None)
 
     def solve(self, delta_t, t_unabsorbed, *, t_continuum=NO_CONTINUUM):
@@ -182,10 +245,18 @@ class GasModel:
             If shapes do not go together.
         ParameterUnitsError
             If a unit is missing or wrong.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import GasModel
+        >>> gas = GasModel(tau=1.0, p=0.9).solve(-42 * u.K, 104 * u.K, t_continuum=5.5 * u.K)
+        >>> print(f"{gas.t_spin:.1f}")
+        32.7 K
         """
         numbers, shape = self._numbers(delta_t, t_unabsorbed, t_continuum)
         finite = np.all([np.isfinite(values) for values in numbers.values()], axis=0)
-        flags = np.zeros(finite.shape, np.uint8)
+        flags = np.zeros(finite.shape, np.int16)
         raise_flag(flags, ~finite, GasFlag.BLANK)
         raise_flag(flags, finite & self._unphysical(numbers), GasFlag.UNPHYSICAL)
         raise_flag(flags, (flags == 0) & ~(numbers["delta_t"] < 0), GasFlag.NO_ABSORPTION)
@@ -267,7 +338,7 @@ def _kelvin(name, value):
 
 def raise_flag(flags, where, flag):
     """Add a `GasFlag` to some of the flags, in place."""
-    flags[where] |= np.uint8(flag)
+    flags[where] |= np.int16(flag)
 
 
 def column_density(t_spin, tau, linewidth, *, line="gaussian"):
@@ -287,6 +358,11 @@ def column_density(t_spin, tau, linewidth, *, line="gaussian"):
     -------
     `~astropy.units.Quantity`, cm^-2
 
+    Raises
+    ------
+    ParameterError
+        If a T_S, tau or width is below 0, or ``line`` is not known.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -297,8 +373,8 @@ def column_density(t_spin, tau, linewidth, *, line="gaussian"):
     if line not in LINES:
         raise ParameterError(f"unknown line {line!r}; known: {', '.join(map(repr, LINES))}")
     spin, tau, width_kms = same_shape(
-        t_spin=plain("t_spin", t_spin, u.K),
-        tau=plain_number("tau", tau),
-        linewidth=plain("linewidth", linewidth, u.km / u.s),
+        t_spin=plain_positive("t_spin", t_spin, u.K),
+        tau=plain_positive("tau", with_unit(tau, u.dimensionless_unscaled), u.dimensionless_unscaled),
+        linewidth=plain_positive("linewidth", linewidth, u.km / u.s),
     )
     return COLUMN_PER_KELVIN_KMS * LINES[line] * spin * tau * width_kms * u.cm**-2

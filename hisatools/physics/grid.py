@@ -27,6 +27,15 @@ class GasGrid:
     gas : `Gas`
         Of shape (n_p, n_t); NaN where no cloud is possible.
     column_density : `~astropy.units.Quantity`, shape (n_p, n_t), cm^-2
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import gas_grid
+    >>> grid = gas_grid(-42 * u.K, 104 * u.K, 2.5 * u.km / u.s, t_spin=[10, 20] * u.K, p=[0.4, 1])
+    >>> print(grid.gas.tau.round(2))
+    [[ nan  nan]
+     [0.59 0.69]]
     """
 
     t_spin: u.Quantity
@@ -45,6 +54,13 @@ class GasGrid:
         Returns
         -------
         `~matplotlib.axes.Axes`
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import gas_grid
+        >>> grid = gas_grid(-42 * u.K, 104 * u.K, 2.5 * u.km / u.s, t_spin=[10, 20] * u.K, p=[0.6, 1])
+        >>> grid.plot().figure.savefig("grid.png")
         """
         from matplotlib.colors import LogNorm
 

@@ -27,6 +27,8 @@ PRESSURE = u.K / u.cm**3
 # Area of a line over its peak and its width.
 LINES = {"gaussian": GAUSSIAN_AREA, "channel": 1.0}
 TOLERANCE, MAX_STEPS, SMALL_TAU = 1e-12, 200, 1e-3
+# Of a step of Newton's: the error that is left is its square, but for a factor that is no more than some tau.
+LAST_STEP = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,16 @@ class Pressure:
 
     @property
     def squared_kelvin(self):
-        """A, what T_S^2 times the optical depth at the line's centre is, in K^2."""
+        """A, what T_S^2 times the optical depth at the line's centre is, in K^2.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import Pressure
+        >>> globule = Pressure(path_length=0.65 * u.pc, linewidth=2.5 * u.km / u.s)
+        >>> round(float(globule.squared_kelvin))
+        1654
+        """
         pressure, fraction, length_pc, width_kms = same_shape(
             p_over_k=plain("p_over_k", self.p_over_k, PRESSURE),
             fraction=plain_fraction("fraction", self.fraction),
@@ -97,6 +108,14 @@ class Pressure:
         Returns
         -------
         `~astropy.units.Quantity`, cm^-3
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import Pressure
+        >>> globule = Pressure(path_length=0.65 * u.pc, linewidth=2.5 * u.km / u.s, fraction=0.5)
+        >>> print(globule.density(40 * u.K))
+        50.0 1 / cm3
         """
         spin = plain("t_spin", t_spin, u.K)
         return plain_fraction("fraction", self.fraction) * self.p_over_k.to(PRESSURE) / (spin * u.K)
@@ -151,9 +170,10 @@ def _solve(depth, behind, squared):
         else:
             high = spin
         step = spin + excess / (absorbed + (behind - spin) * (1 - absorbed) * 2 * tau / spin)
+        enough = LAST_STEP
         if not low <= step <= high:
-            step = 0.5 * (low + high)
-        if abs(step - spin) <= TOLERANCE * spin:
+            step, enough = 0.5 * (low + high), TOLERANCE
+        if abs(step - spin) <= enough * spin:
             return step
         spin = step
     return spin

@@ -11,7 +11,7 @@ from hisatools.physics.gas import BAD, Gas, GasFlag, raise_flag
 from hisatools.physics.transfer import NO_CONTINUUM, tau_of
 from hisatools.physics.units import plain, plain_fraction, same_shape
 
-__all__ = ["solve_profiles"]
+__all__ = ["solve_profiles", "solve_spectra"]
 
 TOLERANCE, MAX_STEPS = 1e-12, 200
 
@@ -82,24 +82,64 @@ def solve_profiles(model, delta_t, t_unabsorbed, *, t_continuum=NO_CONTINUUM):
     flags = _flags(depth, behind, squared, floor)
     raise_flag(flags, (flags == 0) & ~((unabsorbed > 0) & (continuum >= 0)), GasFlag.UNPHYSICAL)
     n_v, n = len(depth), math.prod(depth.shape[1:])
-    columns = (np.array(part).reshape(n_v, n) for part in (depth, behind, flags == 0))
-    spin, tau = np.full(n, np.nan), np.full((n_v, n), np.nan)
-    if n_v:
-        _solve_all(*columns, np.array(squared[0]).reshape(-1), spin, tau)
+    # Spectra end to end.
+    ends = [np.ascontiguousarray(part.reshape(n_v, n).T).ravel() for part in (depth, behind, flags)]
+    of_spectra = np.array(squared[0]).reshape(-1) if n_v else np.full(n, np.nan)
+    spin, *found = solve_spectra(*ends, np.arange(n + 1) * n_v, of_spectra, floor)
+    tau, flags = (np.array(part.reshape(n, n_v).T).reshape(depth.shape) for part in found)
     spin = np.broadcast_to(spin.reshape(depth.shape[1:]), depth.shape).copy()
-    tau, p = tau.reshape(depth.shape), p.copy()
-    cold = (flags == 0) & (spin < floor)
-    raise_flag(flags, cold, GasFlag.FLOOR)
-    spin[cold] = floor
-    tau[cold] = tau_of(depth[cold], behind[cold] - floor)
+    p = p.copy()
     bad = (flags & int(BAD)) != 0
     for values in (spin, tau, p):
         values[bad] = np.nan
     return Gas(spin * u.K, tau, p, flags)
 
 
+def solve_spectra(depth, behind, flags, start, squared, floor):
+    """T_S of spectra that are laid end to end, and the optical depths; those of `solve_profiles`.
+
+    Parameters
+    ----------
+    depth, behind : `~numpy.ndarray`, shape (n,), K
+        d and B.
+    flags : `~numpy.ndarray` of int16, shape (n,)
+        Where not 0, a channel is no part of its cloud.
+    start : `~numpy.ndarray` of int, shape (n_spectra + 1,)
+        Of each spectrum in the others; the last is n.
+    squared : `~numpy.ndarray`, shape (n_spectra,), K^2
+        A of each.
+    floor : float, K
+
+    Returns
+    -------
+    spin : `~numpy.ndarray`, shape (n_spectra,), K
+        NaN where no channel is part of the cloud.
+    tau : `~numpy.ndarray`, shape (n,)
+    flags : `~numpy.ndarray` of int16, shape (n,)
+        With `GasFlag.FLOOR` where T_S was set to the floor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.physics.profiles import solve_spectra
+    >>> depth, behind, flags = np.array([20.0, 40.0, 30.0]), np.full(3, 100.0), np.zeros(3, np.int16)
+    >>> spin, tau, _ = solve_spectra(depth, behind, flags, np.array([0, 2, 3]), np.full(2, 2e3), 2.7)
+    >>> print(np.round(spin, 1), np.round(tau * np.repeat(spin, [2, 1]) ** 2))
+    [37.6 48.1] [ 548. 1452. 2000.]
+    """
+    spin, tau = np.full(start.size - 1, np.nan), np.full(depth.size, np.nan)
+    _solve_all(depth, behind, flags == 0, start, squared, spin, tau)
+    owner = np.repeat(np.arange(spin.size), np.diff(start))
+    cold = (flags == 0) & (spin[owner] < floor)
+    flags = flags.copy()
+    raise_flag(flags, cold, GasFlag.FLOOR)
+    tau[cold] = tau_of(depth[cold], behind[cold] - floor)
+    spin[spin < floor] = floor
+    return spin, tau, flags
+
+
 def _flags(depth, behind, squared, floor):
-    flags = np.zeros(depth.shape, np.uint8)
+    flags = np.zeros(depth.shape, np.int16)
     raise_flag(flags, ~np.isfinite(depth + behind + squared), GasFlag.BLANK)
     raise_flag(flags, (flags == 0) & ~(depth > 0), GasFlag.NO_ABSORPTION)
     raise_flag(flags, (flags == 0) & ~(depth < behind - floor), GasFlag.TOO_DEEP)
@@ -107,9 +147,10 @@ def _flags(depth, behind, squared, floor):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solve_all(depth, behind, use, squared, spin, tau):
+def _solve_all(depth, behind, use, start, squared, spin, tau):
     for place in range(spin.size):
-        spin[place] = _solve(depth[:, place], behind[:, place], use[:, place], squared[place], tau[:, place])
+        own = slice(start[place], start[place + 1])
+        spin[place] = _solve(depth[own], behind[own], use[own], squared[place], tau[own])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

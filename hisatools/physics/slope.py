@@ -25,6 +25,14 @@ class ContinuumSlope:
     offset, sigma_offset : `~astropy.units.Quantity`, K
         T_S - p T_U.
     n_sight_lines : int
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import fit_continuum_slope
+    >>> fit = fit_continuum_slope([-40, -42, -45, -51] * u.K, [5, 9, 16, 27] * u.K)
+    >>> print(f"{fit.tau:.2f} +- {fit.sigma_tau:.2f}, {fit.offset:.0f}")
+    0.69 +- 0.04, -75 K
     """
 
     tau: float
@@ -46,6 +54,14 @@ class ContinuumSlope:
         -------
         `~astropy.units.Quantity`, K
             NaN where it comes out below 0.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import fit_continuum_slope
+        >>> fit = fit_continuum_slope([-40, -42, -45, -51] * u.K, [5, 9, 16, 27] * u.K)
+        >>> print(f"{fit.t_spin(110 * u.K, p=0.9):.0f}")
+        24 K
         """
         spin = self.offset.to_value(u.K) + plain_fraction("p", p) * plain("t_unabsorbed", t_unabsorbed, u.K)
         return np.where(spin >= 0, spin, np.nan)[()] * u.K

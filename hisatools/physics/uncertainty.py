@@ -85,7 +85,15 @@ class GasSigmas:
 
     @property
     def given(self):
-        """Those that are known, by name: arrays in K, km/s, pc and K / cm^3."""
+        """Those that are known, by name: arrays in K, km/s, pc and K / cm^3.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools.physics import GasSigmas
+        >>> GasSigmas(delta_t=300 * u.mK).given
+        {'delta_t': array(0.3)}
+        """
         known = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: plain(f"sigma of {name}", with_unit(sigma, UNITS[name]), UNITS[name])
@@ -106,6 +114,14 @@ class GasErrors:
         1-sigma uncertainties; from draws, half of the range that holds 68 % of them. NaN as the values are.
     share_possible : `~numpy.ndarray` or None
         Share of the draws in which such a cloud is possible.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics import GasModel, GasSigmas, propagate
+    >>> errors = propagate(GasModel(tau=1.0), -42 * u.K, 104 * u.K, GasSigmas(delta_t=3 * u.K))
+    >>> print(f"{errors.gas.t_spin:.1f} +- {errors.t_spin:.1f}")
+    37.6 K +- 4.7 K
     """
 
     gas: Gas

@@ -5,7 +5,7 @@ import numpy as np
 
 from hisatools.errors import ParameterError, ParameterUnitsError
 
-__all__ = ["plain", "plain_fraction", "plain_number", "same_shape", "with_unit"]
+__all__ = ["plain", "plain_fraction", "plain_number", "plain_positive", "same_shape", "with_unit"]
 
 
 def plain(name, value, unit):
@@ -69,8 +69,60 @@ def plain_number(name, value):
     return plain(name, with_unit(value, u.dimensionless_unscaled), u.dimensionless_unscaled)
 
 
+def plain_positive(name, value, unit):
+    """The numbers of a Quantity that cannot be negative; see `plain`.
+
+    Parameters
+    ----------
+    name : str
+    value : `~astropy.units.Quantity`
+        NaN is let pass.
+    unit : `~astropy.units.Unit`
+
+    Returns
+    -------
+    `~numpy.ndarray` of float64
+
+    Raises
+    ------
+    ParameterError
+        If a number is below 0.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics.units import plain_positive
+    >>> plain_positive("area", 4 * u.pc**2, u.pc**2).item()
+    4.0
+    """
+    numbers = plain(name, value, unit)
+    if (numbers < 0).any():
+        raise ParameterError(
+            f"{name} must not be negative, got {numbers[numbers < 0].flat[0]:g} {unit}; set what noise took "
+            "below 0 to NaN"
+        )
+    return numbers
+
+
 def with_unit(value, unit):
-    """The value, as a Quantity where no unit is needed; masks stay."""
+    """The value, as a Quantity where no unit is needed; masks stay.
+
+    Parameters
+    ----------
+    value : `~astropy.units.Quantity` or array_like
+    unit : `~astropy.units.Unit`
+
+    Returns
+    -------
+    `~astropy.units.Quantity`, or ``value`` where a unit is missing
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.physics.units import with_unit
+    >>> with_unit(0.9, u.dimensionless_unscaled)
+    <Quantity 0.9>
+    """
     if isinstance(value, u.Quantity) or unit != u.dimensionless_unscaled:
         return value
     return u.Quantity(_unmasked(value))

@@ -8,7 +8,6 @@ import numpy as np
 
 from hisatools.errors import InputError
 from hisatools.physics.constants import COLUMN_PER_KELVIN_KMS
-from hisatools.physics.transfer import tau_of
 from hisatools.physics.units import plain, plain_fraction
 
 __all__ = ["GasVoxels"]
@@ -23,24 +22,38 @@ class GasVoxels:
     depth, unabsorbed, continuum : `~numpy.ndarray`, shape (n,), K
         -dT, T_U and T_C.
     p : `~numpy.ndarray`, shape (n,)
+    noise, sigma_unabsorbed : `~numpy.ndarray`, shape (n,), K, or None
+        1-sigma uncertainties: of T_ON, and of T_U.
     feature : `~numpy.ndarray` of int, shape (n,)
         Row of the catalogue.
     channel, sight_line : `~numpy.ndarray` of int, shape (n,)
         The latter in C order.
-    left_out : `~numpy.ndarray` of bool, shape (n,)
-        True where there is too much continuum, or what lies behind is not known.
+    bright, unknown : `~numpy.ndarray` of bool, shape (n,)
+        True where there is too much continuum, and where what lies behind is not known.
     n_features, n_channels, n_sight_lines : int
     channel_kms : float
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics.voxels import GasVoxels
+    >>> voxels = GasVoxels.of(example_result(), 5.5 * u.K, 0.9, 20 * u.K)
+    >>> int(voxels.use.sum()) == example_result().n_accepted
+    True
     """
 
     depth: np.ndarray
     unabsorbed: np.ndarray
     continuum: np.ndarray
     p: np.ndarray
+    noise: np.ndarray | None
+    sigma_unabsorbed: np.ndarray | None
     feature: np.ndarray
     channel: np.ndarray
     sight_line: np.ndarray
-    left_out: np.ndarray
+    bright: np.ndarray
+    unknown: np.ndarray
     n_features: int
     n_channels: int
     n_sight_lines: int
@@ -52,22 +65,38 @@ class GasVoxels:
         index, shape = np.flatnonzero(result.mask), result.flags.shape
         continuum = _at(index, "t_continuum", plain("t_continuum", t_continuum, u.K), shape)
         p = _at(index, "p", plain_fraction("p", p), shape)
+        unabsorbed = result.unabsorbed_kelvin.astype(float)
+        bright = continuum > max_continuum.to_value(u.K)
         # A negative continuum is none; where a map is blank, some hold zeros: `read_continuum` sees to that.
-        known = np.isfinite(p) & (continuum >= 0) & (continuum <= max_continuum.to_value(u.K))
+        known = np.isfinite(p) & (continuum >= 0) & (unabsorbed > 0)
+        noise, sigma_unabsorbed = _sigmas(result)
         return cls(
             depth=-result.voxel_delta_t_kelvin.astype(float),
-            unabsorbed=result.unabsorbed_kelvin.astype(float),
+            unabsorbed=unabsorbed,
             continuum=continuum,
             p=p,
+            noise=noise,
+            sigma_unabsorbed=sigma_unabsorbed,
             feature=result.voxel_rows,
             channel=index // (shape[1] * shape[2]),
             sight_line=index % (shape[1] * shape[2]),
-            left_out=~known,
+            bright=bright,
+            unknown=~known & ~bright,
             n_features=len(result.catalog),
             n_channels=shape[0],
             n_sight_lines=shape[1] * shape[2],
             channel_kms=result.channel_width.to_value(u.km / u.s),
         )
+
+    @property
+    def left_out(self):
+        """True where nothing can be said of the gas for what lies behind it."""
+        return self.bright | self.unknown
+
+    @property
+    def column_per_kelvin(self):
+        """Column density in cm^-2 of a channel for T_S tau of 1 K."""
+        return COLUMN_PER_KELVIN_KMS * self.channel_kms
 
     @cached_property
     def behind(self):
@@ -80,79 +109,51 @@ class GasVoxels:
         return ~self.left_out & (self.depth > 0) & np.isfinite(self.behind)
 
     @cached_property
-    def _line(self):
-        """A number for the feature and the sight line of each voxel."""
-        return self.feature * np.int64(self.n_sight_lines) + self.sight_line
+    def _lines(self):
+        """Numbers of the lines, which tell feature and sight line, and the place of each voxel's."""
+        line = self.feature * np.int64(self.n_sight_lines) + self.sight_line
+        return np.unique(line, return_inverse=True)
 
-    def count_sight_lines(self, which=slice(None)):
-        """How many sight lines of each feature have a voxel that is True; all of them by default."""
-        return np.bincount(np.unique(self._line[which]) // self.n_sight_lines, minlength=self.n_features)
-
-    def profiles(self):
-        """Mean spectra of the features: -dT, T_U, p and T_C, each of shape (n_v, n_features).
-
-        The mean of -dT is that over all of a feature's sight lines that are used, those without absorption
-        in a channel with 0, so that no few voxels at the ends of a line count for more than they are. Of the
-        others it is that of the voxels that are used. NaN where there are none.
-        """
-        feature, channel = self.feature[self.use], self.channel[self.use]
-        place, shape = channel * self.n_features + feature, (self.n_channels, self.n_features)
-
-        def total(values):
-            return np.bincount(place, values, minlength=shape[0] * shape[1]).reshape(shape)
-
-        n_lines = self.count_sight_lines(self.use)
-        number = total(np.ones(place.size))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            depth = np.where(number > 0, total(self.depth[self.use]) / n_lines, np.nan)
-            others = [total(part[self.use]) / number for part in (self.unabsorbed, self.p, self.continuum)]
-        return depth, *others
-
-    def solved(self, spin_kelvin):
-        """Optical depth, and column density in cm^-2, of each voxel.
+    def lines(self, which):
+        """The lines of some voxels: one sight line of one feature each, in the order of the features.
 
         Parameters
         ----------
-        spin_kelvin : `~numpy.ndarray`, shape (n_features,)
+        which : `~numpy.ndarray` of bool, or slice
 
         Returns
         -------
-        tau : `~numpy.ndarray`, shape (n,)
-            NaN where it is not known.
-        column : `~numpy.ndarray`, shape (n,)
-            0 there, so that it can be summed.
+        feature, sight_line : `~numpy.ndarray` of int, shape (n_lines,)
+        line : `~numpy.ndarray` of int
+            The line of each of these voxels.
         """
-        spin = spin_kelvin[self.feature]
-        tau = np.where(self.use, tau_of(self.depth, self.behind - spin), np.nan)
-        column = COLUMN_PER_KELVIN_KMS * self.channel_kms * spin * tau
-        return tau, np.where(np.isfinite(column), column, 0)
+        numbers, place = self._lines
+        seen = np.zeros(numbers.size, bool)
+        seen[place[which]] = True
+        line = (np.cumsum(seen) - 1)[place[which]]
+        return *np.divmod(numbers[seen], self.n_sight_lines), line
 
-    def of_sight_lines(self, tau, column):
-        """Largest and mean column density of each feature's sight lines, and how many of these are known.
-
-        Sight lines without a known voxel are no part of the mean.
-        """
-        known = np.isfinite(tau)
-        lines, line = np.unique(self._line[known], return_inverse=True)
-        total = np.bincount(line, column[known], minlength=lines.size)
-        feature = lines // self.n_sight_lines
-        largest = np.zeros(self.n_features)
-        np.maximum.at(largest, feature, total)
-        number = np.bincount(feature, minlength=self.n_features)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.bincount(feature, total, minlength=self.n_features) / number
-        return np.where(number > 0, largest, np.nan), mean, number
-
-    def map_of(self, column, unknown):
-        """Column density of each sight line; NaN where there is none, or some of it is not known."""
-        total = np.bincount(self.sight_line, column, minlength=self.n_sight_lines)
-        some = np.bincount(self.sight_line[column > 0], minlength=self.n_sight_lines) > 0
-        some &= np.bincount(self.sight_line[unknown], minlength=self.n_sight_lines) == 0
-        return np.where(some, total, np.nan)
+    def count_sight_lines(self, which=slice(None)):
+        """How many sight lines of each feature have a voxel that is True; all of them by default."""
+        return np.bincount(self.lines(which)[0], minlength=self.n_features)
 
     def counted(self, which):
         """How many voxels of each feature are True."""
         return np.bincount(self.feature[which], minlength=self.n_features)
+
+    def totals(self, values):
+        """Sums over the voxels of each feature."""
+        return np.bincount(self.feature, values, minlength=self.n_features)
+
+
+def _sigmas(result):
+    """1-sigma uncertainties of T_ON and of T_U, whose squares add up to that of dT; None if not known."""
+    of_delta, of_unabsorbed = result.sigma_delta_kelvin, result.sigma_unabsorbed_kelvin
+    if of_delta is None or of_unabsorbed is None:
+        return None, None
+    of_delta, of_unabsorbed = of_delta.astype(float), of_unabsorbed.astype(float)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(np.maximum(of_delta**2 - of_unabsorbed**2, 0)), of_unabsorbed
 
 
 def _at(index, name, values, shape):

@@ -19,6 +19,7 @@ from hisatools.physics import (
     delta_t,
     hydrogen_mass,
     intrinsic_linewidth,
+    max_kinetic_temperature,
     total_mass,
     volume_density,
 )
@@ -227,6 +228,56 @@ def test_a_gaussian_seen_through_channels_has_its_own_width_back(fwhm):
     above = fine[seen >= seen.max() / 2]
     found = intrinsic_linewidth((above[-1] - above[0]) * u.km / u.s, 0.82 * u.km / u.s)
     assert_allclose(found.value, fwhm, rtol=0.012)
+
+
+def test_the_kinetic_temperature_of_a_linewidth_is_that_of_its_standard_deviation():
+    """m sigma^2 = k T: 121 K for 1 km/s."""
+    fwhm = np.sqrt(8 * np.log(2)) * u.km / u.s
+    assert_allclose(max_kinetic_temperature(fwhm).value, 121.2, rtol=1e-3)
+    assert_allclose(max_kinetic_temperature([1000, 2000] * u.m / u.s).value, [21.86, 87.44], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: column_density(-20 * u.K, 1.0, 2 * u.km / u.s), "t_spin"),
+        (lambda: column_density(20 * u.K, [1.0, -0.1], 2 * u.km / u.s), "tau"),
+        (lambda: column_density(20 * u.K, 1.0, -2 * u.km / u.s), "linewidth"),
+        (lambda: volume_density([1e20, -1e18] / u.cm**2, 1 * u.pc), "column"),
+        (lambda: volume_density(1e20 / u.cm**2, -1 * u.pc), "path_length"),
+        (lambda: hydrogen_mass(-1e18 / u.cm**2, 1 * u.pc**2), "column"),
+        (lambda: hydrogen_mass(1e18 / u.cm**2, -1 * u.pc**2), "area"),
+        (lambda: total_mass(-1 * u.solMass, 0.5), "mass"),
+        (lambda: intrinsic_linewidth(-2 * u.km / u.s, 0.8 * u.km / u.s), "observed"),
+        (lambda: max_kinetic_temperature(-2 * u.km / u.s), "linewidth"),
+    ],
+)
+def test_amounts_below_0_are_refused_by_name(call, name):
+    with pytest.raises(ParameterError, match=f"^{name} must not be negative, got -"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: column_density(20 * u.cm, 1.0, 2 * u.km / u.s),
+        lambda: column_density(20 * u.K, 1.0, 2 * u.K * u.km / u.s),
+        lambda: volume_density(1e20 * u.K * u.km / u.s, 1 * u.pc),
+        lambda: volume_density(1e20 / u.cm**2, 1 * u.arcmin),
+        lambda: hydrogen_mass(1e20 / u.cm**2, 1 * u.arcmin**2),
+        lambda: total_mass(3.0, 0.5),
+    ],
+)
+def test_amounts_need_their_units(call):
+    with pytest.raises(ParameterUnitsError, match="needs a unit of"):
+        call()
+
+
+def test_amounts_of_what_is_not_known_are_not_known():
+    columns = np.array([np.nan, 0, 1e20]) / u.cm**2
+    assert_allclose(np.isnan(volume_density(columns, 1 * u.pc)), [True, False, False])
+    assert np.isnan(volume_density(columns, 0 * u.pc)).all()
+    assert np.isnan(hydrogen_mass(columns, 1 * u.pc**2)[0])
 
 
 # --- table 1 of the paper -------------------------------------------------------------------------

@@ -143,7 +143,9 @@ def test_bright_and_unknown_continuum_is_left_out(result, continuum):
     assert 0 < catalog["n_left_out"][0] < catalog["n_voxels"][0]
     assert_allclose(catalog["column_density_peak"][0].value, true_column(CLOUDS[0]), rtol=0.01)
     assert catalog["n_left_out"][1] == catalog["n_voxels"][1]
-    assert catalog["gas_flags"][1] == GasFlag.BLANK
+    assert catalog["gas_flags"][0] == GasFlag.BRIGHT_CONTINUUM
+    assert catalog["gas_flags"][1] == GasFlag.BLANK | GasFlag.UNKNOWN_BEHIND
+    assert (catalog["n_bright"] == [catalog["n_left_out"][0], 0]).all()
     assert np.isnan(catalog["column_density_peak"][1])
 
 
@@ -210,6 +212,31 @@ def test_provenance_tells_the_continuum_and_the_share(result, continuum):
     assert found.meta["gas"]["p"] == "a cube, 1 to 1"
 
 
+def test_gas_warmer_than_its_linewidth_allows_is_flagged(result, continuum):
+    """dT is broader than the optical depth, so that the clouds of 30 and 45 K are well below."""
+    catalog = measure_gas(result, GasParameters(p=0.9, t_spin=30 * u.K), t_continuum=continuum)[0].catalog
+    widths = catalog["linewidth_intrinsic"].to_value(u.km / u.s)
+    assert (widths < catalog["velocity_fwhm"].to_value(u.km / u.s)).all()
+    assert_allclose(catalog["t_kinetic_max"].value, 21.86 * widths**2, rtol=1e-3)
+    assert ((catalog["gas_flags"] & GasFlag.ABOVE_KINETIC) == 0).all()
+    narrow = result.catalog.copy()
+    narrow["velocity_fwhm"] = [1.2, 0.4] * u.km / u.s
+    catalog = measure_gas(replace(result, catalog=narrow), GasParameters(t_spin=30 * u.K))[0].catalog
+    assert catalog["gas_flags"][0] & GasFlag.ABOVE_KINETIC
+    # No broader than its channel: nothing is said.
+    assert np.isnan(catalog["t_kinetic_max"][1]) and not catalog["gas_flags"][1] & GasFlag.ABOVE_KINETIC
+
+
+def test_the_warmest_gas_is_that_which_is_opaque(result, continuum):
+    catalog = measure_gas(result, GasParameters(p=0.9, t_spin=20 * u.K), t_continuum=continuum)[0].catalog
+    warmest = catalog["t_spin_max"]
+    for name, kelvin, fine in (("below", -1 * u.K, True), ("above", 1 * u.K, False)):
+        parameters = GasParameters(p=0.9, t_spin=warmest + kelvin)
+        again = measure_gas(result, parameters, t_continuum=continuum)[0].catalog
+        assert (np.isfinite(again["tau_peak"]) == fine).all(), name
+        assert (((again["gas_flags"] & GasFlag.TOO_WARM) == 0) == fine).all()
+
+
 def test_few_atoms_among_molecules_weigh_more_in_all(result):
     parameters = GasParameters(t_spin=20 * u.K, distance=DISTANCE, fraction=0.01)
     catalog = measure_gas(result, parameters)[0].catalog
@@ -224,9 +251,16 @@ def test_no_features_give_no_rows(result):
         labels=np.zeros(SHAPE, np.int32),
         catalog=result.catalog[:0],
     )
-    found, maps = measure_gas(none, GasParameters(t_spin=20 * u.K, distance=DISTANCE))
-    assert len(found.catalog) == 0 and "mass_hi" in found.catalog.colnames
-    assert np.isnan(maps.column_density).all()
+    for known in (
+        {"t_spin": 20 * u.K},
+        {"tau": 1.0, "spin_per": "sight_line"},
+        {"p_over_k": 4000 * u.K / u.cm**3},
+        {"p_over_k": 4000 * u.K / u.cm**3, "spin_per": "sight_line"},
+        {"p_over_k": 4000 * u.K / u.cm**3, "line": "gaussian"},
+    ):
+        found, maps = measure_gas(none, GasParameters(**known, distance=DISTANCE))
+        assert len(found.catalog) == 0 and "mass_hi_error" in found.catalog.colnames
+        assert np.isnan(maps.column_density).all()
 
 
 def test_columns_say_what_they_are_and_are_read_back(result, tmp_path):
@@ -243,9 +277,9 @@ def test_exactly_one_closure_is_needed(known):
         GasParameters(**known)
 
 
-def test_pressure_needs_a_length():
+def test_pressure_needs_a_length(result):
     with pytest.raises(ParameterError, match="p_over_k needs path_length, or a distance"):
-        GasParameters(p_over_k=4000 * u.K / u.cm**3)
+        measure_gas(result, GasParameters(p_over_k=4000 * u.K / u.cm**3))
 
 
 def test_a_map_of_another_shape_is_refused(result):

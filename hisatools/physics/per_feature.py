@@ -1,0 +1,161 @@
+"""What is assumed, for each row of a catalogue: numbers for all, arrays, or columns of the catalogue."""
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+
+from hisatools.errors import InputError, ParameterError
+from hisatools.physics.amounts import intrinsic_linewidth
+from hisatools.physics.assumptions import ERRORS, PER_FEATURE
+from hisatools.physics.gas import GasFlag, raise_flag
+from hisatools.physics.units import plain, plain_number, with_unit
+
+__all__ = ["FeatureAssumptions"]
+
+# A feature no wider than two pixels has their size, not its own; and a little more, for pixels that differ.
+RESOLVED_PIXELS = 2.1
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureAssumptions:
+    """Of each feature what is known, plain: K, pc, K / cm^3 and km/s.
+
+    Parameters
+    ----------
+    values, errors : dict
+        By the name of the parameter, arrays of shape (n_features,); errors that are not stated are left out.
+    linewidth_kms : `~numpy.ndarray`, shape (n_features,)
+        Without what the channel adds.
+    length_of_distance : bool
+        True where path lengths are widths at the distance.
+    flags : `~numpy.ndarray` of int16, shape (n_features,)
+    about : dict
+        In words what was taken from the catalogue.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics import GasParameters
+    >>> from hisatools.physics.per_feature import FeatureAssumptions
+    >>> parameters = GasParameters(t_spin=20 * u.K, distance=2 * u.kpc)
+    >>> assumed = FeatureAssumptions.of(parameters, example_result(), np.full(5, 8.7e-5))
+    >>> print(assumed.values["path_length"].round(2))  # pc
+    [0.18 0.42 0.36 0.58 1.47]
+    """
+
+    values: dict
+    errors: dict
+    linewidth_kms: np.ndarray
+    length_of_distance: bool
+    flags: np.ndarray
+    about: dict
+
+    @classmethod
+    def of(cls, parameters, result, pixel_rad):
+        """Those of a result.
+
+        Parameters
+        ----------
+        parameters : `GasParameters`
+        result : `~hisatools.HISAResult`
+        pixel_rad : `~numpy.ndarray`, shape (n_features,)
+            Side of a pixel where each feature is.
+        """
+        catalog = result.catalog
+        flags = np.zeros(len(catalog), np.int16)
+        given, about = _given(parameters, catalog)
+        values = {
+            name: _numbers(name, value, PER_FEATURE[name], catalog, flags)
+            for name, value in given.items()
+            if name in PER_FEATURE
+        }
+        errors = {
+            name.removesuffix("_error"): _numbers(name, value, ERRORS[name], catalog, flags, of_error=True)
+            for name, value in given.items()
+            if name in ERRORS
+        }
+        of_distance = "path_length" not in values
+        if of_distance and parameters.p_over_k is not None and "distance" not in values:
+            raise ParameterError(
+                "p_over_k needs path_length, or a distance for the width to be a length; the catalogue has "
+                "no column distance either"
+            )
+        if of_distance:
+            width_rad, width_about = _width_rad(result, pixel_rad)
+            values["path_length"] = width_rad * values.get("distance", np.nan)
+            if "distance" in values:
+                raise_flag(flags, np.isnan(width_rad), GasFlag.UNRESOLVED)
+                about["path_length"] = width_about
+        ones = np.ones(len(catalog))
+        values["fraction"] = ones * parameters.fraction
+        for name in ("p", "fraction"):
+            if getattr(parameters, f"{name}_error") is not None:
+                errors[name] = ones * getattr(parameters, f"{name}_error")
+        if parameters.t_continuum_error is not None:
+            errors["t_continuum"] = ones * parameters.t_continuum_error.to_value(u.K)
+        width = intrinsic_linewidth(catalog["velocity_fwhm"], result.channel_width)
+        return cls(values, errors, width.value, of_distance, flags, about)
+
+
+def _given(parameters, catalog):
+    """What is given by name, with the distances of the catalogue if none are; and these in words."""
+    names = (*PER_FEATURE, *ERRORS)
+    given = {name: getattr(parameters, name) for name in names if getattr(parameters, name) is not None}
+    about = {
+        name: f"the catalogue's column {value}" for name, value in given.items() if isinstance(value, str)
+    }
+    if "distance" not in given and "distance" in catalog.colnames:
+        for name in ("distance", "distance_error"):
+            if name not in given and name in catalog.colnames:
+                given[name] = name
+                about[name] = f"the catalogue's column {name}, as none was given"
+    if "distance_error" in given and "distance" not in given:
+        raise ParameterError(
+            "distance_error is given without distance, and the catalogue has no column distance; give both"
+        )
+    return given, about
+
+
+def _numbers(name, value, unit, catalog, flags, *, of_error=False):
+    """One number for each row; NaN, and a flag, where a column of the catalogue holds what cannot be."""
+    if not isinstance(value, str):
+        numbers = plain(name, with_unit(value, unit), unit)
+        if numbers.ndim and numbers.size != len(catalog):
+            raise InputError(
+                f"{name} has {numbers.size} values, and the catalogue {len(catalog)} rows; give one for each"
+            )
+        return np.array(np.broadcast_to(numbers, len(catalog)))
+    if value not in catalog.colnames:
+        raise InputError(
+            f"{name}={value!r}: the catalogue has no such column; it has {', '.join(catalog.colnames)}"
+        )
+    column = catalog[value]
+    if not np.issubdtype(column.dtype, np.number):
+        raise InputError(f"{name}={value!r}: the column holds no numbers; name another one")
+    label = f"{name}={value!r}: the column"
+    plain_numbers = unit == u.dimensionless_unscaled
+    numbers = np.array(plain_number(label, column) if plain_numbers else plain(label, column, unit))
+    bad = (numbers < 0) | np.isinf(numbers) | ((numbers == 0) & (not of_error))
+    raise_flag(flags, bad, GasFlag.UNPHYSICAL)
+    numbers[bad] = np.nan
+    return numbers
+
+
+def _width_rad(result, pixel_rad):
+    """Width of each feature across, NaN where it is not resolved, and how it was measured.
+
+    What the beam adds is taken away where the beam is known. No feature is as wide as a pixel or two: that is
+    the pixel's size.
+    """
+    catalog = result.catalog
+    if result.beam is not None and "minor_deconvolved" in catalog.colnames:
+        about, width, seen = "minor_deconvolved at the distance", "minor_deconvolved", "minor_fwhm"
+    else:
+        about, width, seen = "angular_width_max at the distance", *["angular_width_max"] * 2
+    width_rad, seen_rad = (catalog[name].to_value(u.rad) for name in (width, seen))
+    with np.errstate(invalid="ignore"):
+        resolved = (width_rad > 0) & (seen_rad > RESOLVED_PIXELS * pixel_rad)
+    return np.where(resolved, width_rad, np.nan), about

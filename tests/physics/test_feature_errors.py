@@ -1,0 +1,147 @@
+"""Uncertainties of the gas columns, against draws of all that is uncertain."""
+
+from dataclasses import replace
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.table import QTable
+from numpy.testing import assert_allclose
+
+from hisatools.physics import GasFlag, GasParameters, delta_t, measure_gas
+from hisatools.physics.assumptions import GAS_COLUMNS
+from hisatools.physics.feature_errors import correlated_voxels
+from hisatools.physics.voxels import GasVoxels
+
+N, SIDE = 26, 4
+NOISE, OF_UNABSORBED = 0.8, 0.5
+TAU = 0.8 * np.exp(-4 * np.log(2) * (np.arange(-3, 4) / 3) ** 2)
+P, CONTINUUM = 0.9, 6.0
+PROFILE = delta_t(30 * u.K, TAU, 100 * u.K, p=P, t_continuum=CONTINUUM * u.K).value
+STATED = {"t_spin": 1 * u.K, "tau": 0.03, "p_over_k": 120 * u.K / u.cm**3, "distance": 0.04 * u.kpc}
+KNOWN = {"t_spin": 30 * u.K, "tau": 0.8, "p_over_k": 2500 * u.K / u.cm**3, "distance": 2 * u.kpc}
+OF_BEHIND = {"p_error": 0.008, "t_continuum_error": 0.4 * u.K}
+ERRORS = [name for name in GAS_COLUMNS if name.endswith("_error")]
+
+
+def plain(column):
+    return np.asarray(getattr(column, "value", column), float)
+
+
+@pytest.mark.parametrize(
+    ("closure", "options"),
+    [
+        ("t_spin", {}),
+        ("tau", {}),
+        ("p_over_k", {}),
+        ("p_over_k", {"line": "gaussian"}),
+        ("p_over_k", {"spin_per": "sight_line"}),
+        ("tau", {"spin_per": "sight_line"}),
+    ],
+)
+def test_first_order_is_what_draws_give(closure, options, gas_result, blocks):
+    """As many features as draws: each has its own noise, T_U, p, T_C and what is stated of the gas."""
+    rng = np.random.default_rng(6400)
+    depth, labels = blocks(PROFILE, SIDE, N)
+    stated = {name: STATED[name] for name in (closure, "distance")}
+    errors = {f"{name}_error": value for name, value in stated.items()} | OF_BEHIND
+    known = {name: KNOWN[name] for name in stated}
+    still = gas_result(depth, labels, noise=NOISE, sigma_unabsorbed=OF_UNABSORBED)
+    said = measure_gas(still, GasParameters(p=P, **known, **errors, **options), t_continuum=CONTINUUM * u.K)
+    expected = said[0].catalog
+    assert (expected["gas_flags"] == 0).all()
+
+    own = labels.max(axis=0)
+
+    def off(sigma):
+        """By feature, and 0 outside."""
+        return np.append(0, rng.normal(0, sigma, N * N))
+
+    unabsorbed = 100 + off(OF_UNABSORBED)[labels]
+    noisy = depth + rng.normal(0, NOISE, labels.shape) + 100 - unabsorbed
+    drawn = {name: KNOWN[name] + off(1)[1:] * sigma for name, sigma in stated.items()}
+    # Widths are as they are measured without noise: errors of the path length are those of the distance.
+    result = gas_result(noisy, labels, unabsorbed=unabsorbed)
+    kept = ("angular_width_max", "velocity_fwhm")
+    catalog = result.catalog.copy()
+    for name in kept:
+        catalog[name] = still.catalog[name]
+    share = P + off(OF_BEHIND["p_error"])[own]
+    continuum = CONTINUUM * u.K + off(1)[own] * OF_BEHIND["t_continuum_error"]
+    found = measure_gas(
+        replace(result, catalog=catalog), GasParameters(**drawn, **options), t_continuum=continuum, p=share
+    )[0].catalog
+    for name in ERRORS:
+        low, high = np.percentile(plain(found[name.removesuffix("_error")]), [15.87, 84.13])
+        assert_allclose(np.median(plain(expected[name])), (high - low) / 2, rtol=0.15, err_msg=name)
+
+
+def test_errors_are_not_known_without_those_of_the_voxels(gas_result, blocks):
+    result = gas_result(*blocks(PROFILE, SIDE, 2))
+    catalog = measure_gas(result, GasParameters(t_spin=30 * u.K, t_spin_error=2 * u.K))[0].catalog
+    assert all(np.isnan(plain(catalog[name])).all() for name in ERRORS)
+
+
+@pytest.mark.parametrize(("closure", "column"), [("t_spin", "t_spin_error"), ("tau", "tau_peak_error")])
+def test_what_is_given_without_an_error_has_none(closure, column, gas_result, blocks):
+    result = gas_result(*blocks(PROFILE, SIDE, 2), noise=NOISE)
+    given = {closure: KNOWN[closure]}
+    catalog = measure_gas(result, GasParameters(**given))[0].catalog
+    assert np.isnan(plain(catalog[column])).all()
+    assert (catalog["column_density_mean_error"].value > 0).all()
+    stated = {f"{closure}_error": STATED[closure]}
+    catalog = measure_gas(result, GasParameters(**given, **stated))[0].catalog
+    assert_allclose(plain(catalog[column]), plain(np.array(u.Quantity(STATED[closure]).value)))
+
+
+def test_amounts_go_with_their_powers(gas_result, blocks):
+    """Nothing but the distance, the length or f_n is uncertain."""
+    result = gas_result(*blocks(PROFILE, SIDE, 2), noise=0.0)
+    known = {"t_spin": 30 * u.K, "distance": 2 * u.kpc, "path_length": 0.5 * u.pc, "fraction": 0.1}
+
+    def relative(name, **errors):
+        catalog = measure_gas(result, GasParameters(**known, **errors))[0].catalog
+        return plain(catalog[f"{name}_error"]) / plain(catalog[name])
+
+    assert_allclose(relative("mass_hi", distance_error=0.1 * u.kpc), 0.1)
+    assert_allclose(relative("volume_density", distance_error=0.1 * u.kpc), 0)
+    assert_allclose(relative("volume_density", path_length_error=0.1 * u.pc), 0.2)
+    # M (2 - f) / f by hand.
+    assert_allclose(relative("mass_total", fraction_error=0.01), 0.01 * 2 / (0.1 * 1.9))
+    assert_allclose(relative("mass_hi", fraction_error=0.01), 0)
+
+
+def test_errors_of_t_unabsorbed_are_common_and_noise_is_not(gas_result, blocks):
+    """Four times the sky: noise of the mean column halves, and what T_U does to it stays."""
+    parameters = GasParameters(t_spin=30 * u.K)
+
+    def error(side, **sigmas):
+        result = gas_result(*blocks(PROFILE, side, 1), **sigmas)
+        return measure_gas(result, parameters)[0].catalog["column_density_mean_error"][0].value
+
+    assert_allclose(error(4, noise=NOISE) / error(8, noise=NOISE), 2, rtol=1e-3)
+    assert_allclose(
+        error(4, noise=0.0, sigma_unabsorbed=0.5), error(8, noise=0.0, sigma_unabsorbed=0.5), rtol=1e-3
+    )
+    # Noise that is alike over nine voxels is three times that of white noise.
+    assert_allclose(error(8, noise=NOISE, correlated=9.0) / error(8, noise=NOISE), 3, rtol=1e-3)
+
+
+def test_the_volume_of_the_noise_is_that_of_the_catalogue(gas_result, blocks):
+    result = gas_result(*blocks(PROFILE, 6, 2), noise=0.7, sigma_unabsorbed=0.3, correlated=12.0)
+    voxels = GasVoxels.of(result, 0 * u.K, 1.0, 20 * u.K)
+    volume, length = correlated_voxels(voxels, result.catalog, np.full(4, 3.0))
+    assert_allclose(volume, 12, rtol=1e-4)
+    # Noise of a beam is alike over two of its areas.
+    assert_allclose(length, 2, rtol=1e-4)
+    without = QTable({"id": [1, 2, 3, 4]})
+    assert (correlated_voxels(voxels, without, np.full(4, 3.0)) == 1).all()
+
+
+def test_next_to_opaque_gas_is_flagged_and_its_error_is_finite(gas_result, blocks):
+    result = gas_result(*blocks(PROFILE, SIDE, 1), noise=3.0, sigma_unabsorbed=2.0)
+    warmest = measure_gas(result, GasParameters(t_spin=20 * u.K))[0].catalog["t_spin_max"][0]
+    parameters = GasParameters(t_spin=warmest - 0.5 * u.K)
+    row = measure_gas(result, parameters)[0].catalog[0]
+    assert row["gas_flags"] & GasFlag.SATURATED
+    assert 0 < row["column_density_mean_error"].value < np.inf
