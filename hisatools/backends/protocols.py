@@ -10,7 +10,19 @@ MIN_COVERAGE = 1e-4
 
 
 class StopReason(IntEnum):
-    """Which of the three stops ended a CLEAN (the paper, sections 2.2 and 2.3)."""
+    """Which of the three stops ended a CLEAN (the paper, sections 2.2 and 2.3).
+
+    Examples
+    --------
+    >>> from hisatools import SpectralSearcher, StopReason
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(64, 32, 32), n_pucks=3, n_components=50), seed=2)
+    >>> found = SpectralSearcher().search(model.cube)
+    >>> print(StopReason(found.stop_reason[16, 16]).name)
+    NOISE
+    >>> {reason.name: int((found.stop_reason == reason).sum()) for reason in StopReason}
+    {'NOT_CLEANED': 0, 'FRACTION': 85, 'NOISE': 939, 'MAX_ITERATIONS': 0}
+    """
 
     NOT_CLEANED = 0
     FRACTION = 1

@@ -29,6 +29,19 @@ class Measure:
         Effective number of independent voxels behind each value.
     origin : sequence of 4 int
         Lattice numbers of the first bin along each axis.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import PerformanceModel
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=1)
+    >>> throughput = PerformanceModel.from_pairs([(model, model)]).throughput
+    >>> throughput.centres("velocity_width")[:3]
+    <Quantity [0.75, 1.25, 1.75] km / s>
+    >>> at = {"t_unabsorbed": 67 * u.K, "angular_width": 1 * u.arcmin, "velocity_width": 1.2 * u.km / u.s}
+    >>> throughput.at(delta_t=[-1, -80] * u.K, **at)  # nothing was as deep as 80 K
+    array([nan, nan], dtype=float32)
     """
 
     name: str
@@ -201,6 +214,18 @@ class MeasureSlice:
         As in `Measure`.
     at : dict
         Where the plane cuts the other two axes.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import PerformanceModel
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=1)
+    >>> performance = PerformanceModel.from_pairs([(model, model)])
+    >>> at = {"angular_width": 1 * u.arcmin, "velocity_width": 1.2 * u.km / u.s}
+    >>> plane = performance.slice("throughput", "t_unabsorbed", "delta_t", **at)
+    >>> plane.x_name, plane.y_name, plane.y[-1]
+    ('t_unabsorbed', 'delta_t', <Quantity -1.25 K>)
     """
 
     name: str

@@ -27,6 +27,17 @@ class Observable:
         Width of a bin; the edges are whole multiples of it.
     label : str
         For the axes of figures.
+
+    Examples
+    --------
+    >>> from hisatools.performance import OBSERVABLES
+    >>> for observable in OBSERVABLES:
+    ...     print(observable.name, observable.step * observable.unit)
+    ...
+    delta_t 2.5 K
+    t_unabsorbed 2.5 K
+    angular_width 0.5 arcmin
+    velocity_width 0.5 km / s
     """
 
     name: str
@@ -90,6 +101,16 @@ class Voxels:
     mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
     values : `~numpy.ndarray` of float32, shape (n, 4)
         One row for each True voxel in the order of the array, in the units of `OBSERVABLES`.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.performance import Voxels
+    >>> voxels = Voxels.of(example_result())
+    >>> len(voxels), voxels.values.shape
+    (1456, (1456, 4))
+    >>> voxels.values.mean(axis=0).round()  # dT and T_U in K, widths in arcmin and km/s
+    array([-16., 121.,   2.,   2.], dtype=float32)
     """
 
     mask: np.ndarray

@@ -79,6 +79,19 @@ def run_models(
         If both ``shape`` and ``parameters`` are given, or the files are of another run.
     OutputError
         If ``folder`` holds files of an earlier run and ``resume`` is False.
+
+    Examples
+    --------
+    One cube, smaller than a model of any use, so that it takes a second:
+
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance import run_models
+    >>> from hisatools.simulate import ModelParameters
+    >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
+    >>> extractor = HISAExtractor(n_passes=1)
+    >>> performance = run_models(1, parameters=small, seed=3, extractor=extractor)  # doctest: +IGNORE_WARNINGS
+    >>> len(performance.models), performance.region("true_fraction").n_voxels
+    (1, 409)
     """
     if shape is not None and parameters is not None:
         raise ParameterError(f"give shape={shape} or parameters, not both; parameters hold a shape")
@@ -152,6 +165,18 @@ def run_injections(
         If an argument is impossible, or the files in ``folder`` are of another run.
     OutputError
         If ``folder`` holds files of an earlier run and ``resume`` is False.
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance import run_injections
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
+    >>> cube = simulate_cube(small, seed=3).cube
+    >>> extractor = HISAExtractor(n_passes=1)
+    >>> performance = run_injections(cube, 1, n_pucks=30, extractor=extractor)  # doctest: +IGNORE_WARNINGS
+    >>> performance.meta["kind"], performance.region("throughput").n_voxels
+    ('injection', 18579)
     """
     extractor = HISAExtractor() if extractor is None else extractor
     # Before the long extraction that comes first.

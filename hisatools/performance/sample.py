@@ -32,6 +32,17 @@ class Sample:
     channel_number, row_number : int
     wcs : `~astropy.wcs.WCS`
         Of the whole cube.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.performance import Sample, Voxels
+    >>> model, result = example_model(), example_result()
+    >>> sample = Sample.take(Voxels.of(model), model.delta_t.value, Voxels.of(result), result)
+    >>> sample.channel_number, sample.row_number
+    (15, 115)
+    >>> sorted(sample.channel), sample.channel["delta_t_in"].shape
+    (['angular_width_out', 'delta_t_in', 'delta_t_out', 't_on', 't_unabsorbed_out', 'velocity_width_out'], (208, 208))
     """
 
     channel: dict
