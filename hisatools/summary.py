@@ -54,6 +54,14 @@ def plot_summary(result, path=None, *, overwrite=False):
     ------
     OutputError
         If ``path`` exists and ``overwrite`` is False, or if it cannot be written.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.summary import plot_summary
+    >>> figure = plot_summary(example_result(), "summary.png")
+    >>> len(figure.axes)
+    11
     """
     figure = _summary_of_spectrum(result) if result.flags[0].size == 1 else _summary_of_cube(result)
     if path is not None:

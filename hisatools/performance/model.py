@@ -79,9 +79,9 @@ class PerformanceModel:
         >>> from hisatools import HISAExtractor, PerformanceModel
         >>> from hisatools.simulate import ModelParameters
         >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
-        >>> extractor = HISAExtractor(n_passes=1)
-        >>> found = PerformanceModel.run(1, parameters=small, seed=3, extractor=extractor)  # doctest: +IGNORE_WARNINGS
-        >>> found.region("throughput").n_voxels
+        >>> how = {"seed": 3, "extractor": HISAExtractor(n_passes=1)}
+        >>> performance = PerformanceModel.run(1, parameters=small, **how)  # doctest: +IGNORE_WARNINGS
+        >>> performance.region("throughput").n_voxels
         17877
         """
         from hisatools.performance.runs import run_models
@@ -96,12 +96,12 @@ class PerformanceModel:
         --------
         >>> from hisatools import HISAExtractor, PerformanceModel
         >>> from hisatools.simulate import ModelParameters, simulate_cube
-        >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
+        >>> small = ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60)
         >>> cube = simulate_cube(small, seed=3).cube
-        >>> extractor = HISAExtractor(n_passes=1)
-        >>> found = PerformanceModel.inject(cube, 1, n_pucks=30, extractor=extractor)  # doctest: +IGNORE_WARNINGS
-        >>> found.meta["kind"], found.meta["noise"]
-        ('injection', 'drawn')
+        >>> how = {"n_pucks": 20, "extractor": HISAExtractor(n_passes=1)}
+        >>> performance = PerformanceModel.inject(cube, 1, noise="own", **how)  # doctest: +IGNORE_WARNINGS
+        >>> performance.meta["kind"], performance.meta["noise"]
+        ('injection', 'own')
         """
         from hisatools.performance.runs import run_injections
 
@@ -134,9 +134,8 @@ class PerformanceModel:
         --------
         >>> from hisatools import PerformanceModel
         >>> from hisatools.datasets import example_model, example_result
-        >>> PerformanceModel.from_pairs([(example_model(), example_result())]).write("performance.fits")
-        PosixPath('performance.fits')
-        >>> performance = PerformanceModel.read("performance.fits")
+        >>> made = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> performance = PerformanceModel.read(made.write("performance.fits"))
         >>> performance.meta["kind"], performance.region("throughput").n_voxels
         ('pairs', 93620)
         """
@@ -152,12 +151,12 @@ class PerformanceModel:
         >>> from astropy.io import fits
         >>> from hisatools import PerformanceModel
         >>> from hisatools.datasets import example_model, example_result
-        >>> PerformanceModel.from_pairs([(example_model(), example_result())]).write("performance.fits")
-        PosixPath('performance.fits')
-        >>> with fits.open("performance.fits") as hdus:
-        ...     print(hdus["N_IN_ALL"].shape, int(hdus["N_IN_ALL"].data.sum()))
+        >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> path = performance.write("performance.fits")
+        >>> with fits.open(path) as hdus:
+        ...     print(path, hdus["N_IN_ALL"].shape, int(hdus["N_IN_ALL"].data.sum()))
         ...
-        (19, 54, 28, 27) 93620
+        performance.fits (19, 54, 28, 27) 93620
         """
         from hisatools.performance.files import write_performance
 
@@ -385,6 +384,23 @@ class PerformanceModel:
         HISAWarning
             If the result was extracted with other parameters than the models, or if less than half of
             its accepted voxels are like voxels of the models.
+
+        Examples
+        --------
+        For brevity the model is made of the cube that is assessed; it should be of others like it:
+
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> result = example_result()
+        >>> assessed = PerformanceModel.from_pairs([(example_model(), result)]).assess(result)
+        >>> for row in assessed.catalog:
+        ...     print(row["id"], row["n_voxels"], f"{row['reliability']:.2f} {row['completeness']:.2f}")
+        ...
+        1 54 1.00 nan
+        2 259 1.00 0.00
+        3 208 1.00 0.00
+        4 419 1.00 0.00
+        5 516 0.92 0.00
         """
         from hisatools.performance.assessment import assess
 

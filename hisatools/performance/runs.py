@@ -88,8 +88,8 @@ def run_models(
     >>> from hisatools.performance import run_models
     >>> from hisatools.simulate import ModelParameters
     >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
-    >>> extractor = HISAExtractor(n_passes=1)
-    >>> performance = run_models(1, parameters=small, seed=3, extractor=extractor)  # doctest: +IGNORE_WARNINGS
+    >>> how = {"seed": 3, "extractor": HISAExtractor(n_passes=1)}
+    >>> performance = run_models(1, parameters=small, **how)  # doctest: +IGNORE_WARNINGS
     >>> len(performance.models), performance.region("true_fraction").n_voxels
     (1, 409)
     """
@@ -171,12 +171,12 @@ def run_injections(
     >>> from hisatools import HISAExtractor
     >>> from hisatools.performance import run_injections
     >>> from hisatools.simulate import ModelParameters, simulate_cube
-    >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
+    >>> small = ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60)
     >>> cube = simulate_cube(small, seed=3).cube
-    >>> extractor = HISAExtractor(n_passes=1)
-    >>> performance = run_injections(cube, 1, n_pucks=30, extractor=extractor)  # doctest: +IGNORE_WARNINGS
+    >>> how = {"n_pucks": 20, "extractor": HISAExtractor(n_passes=1)}
+    >>> performance = run_injections(cube, 1, **how)  # doctest: +IGNORE_WARNINGS
     >>> performance.meta["kind"], performance.region("throughput").n_voxels
-    ('injection', 18579)
+    ('injection', 10087)
     """
     extractor = HISAExtractor() if extractor is None else extractor
     # Before the long extraction that comes first.

@@ -41,8 +41,8 @@ class Sample:
     >>> sample = Sample.take(Voxels.of(model), model.delta_t.value, Voxels.of(result), result)
     >>> sample.channel_number, sample.row_number
     (15, 115)
-    >>> sorted(sample.channel), sample.channel["delta_t_in"].shape
-    (['angular_width_out', 'delta_t_in', 'delta_t_out', 't_on', 't_unabsorbed_out', 'velocity_width_out'], (208, 208))
+    >>> sample.channel["delta_t_in"].shape, sample.row["delta_t_out"].shape
+    ((208, 208), (32, 208))
     """
 
     channel: dict

@@ -65,6 +65,14 @@ class ReliabilityParameters(_Parameters):
         See `hisatools.significance.mirrored`.
     min_false : int
         With fewer features in the mirrored cube than this it is said that the reliability is uncertain.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.significance import ReliabilityParameters
+    >>> parameters = ReliabilityParameters(kernel_scale=0.5, background_fwhm=0.5 * u.deg)
+    >>> parameters.background_fwhm, parameters.min_false
+    (<Quantity 30. arcmin>, 50)
     """
 
     _section = "reliability"
