@@ -241,7 +241,7 @@ class HISACube:
 
     @property
     def data(self):
-        """Brightness temperature in K: a Quantity of shape (n_v, n_y, n_x) that shares `kelvin`."""
+        """Brightness temperature in K: a Quantity of shape (n_v, n_y, n_x) that shares ``kelvin``."""
         return self.kelvin << u.K
 
     @property

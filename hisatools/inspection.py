@@ -108,8 +108,9 @@ def describe_scales(cube, preset="cgps"):
     --------
     >>> from hisatools.datasets import example_model
     >>> from hisatools.inspection import describe_scales
-    >>> lines = describe_scales(example_model().cube, "cgps")
-    >>> print(*lines[:4], sep="\n")
+    >>> for line in describe_scales(example_model().cube, "cgps")[:4]:
+    ...     print(line)
+    ...
     Preset cgps: fits
       spectral.smoothing_box         2.10 arcmin       7.0 pixels
       spectral.clean_fwhm            8.00 km / s       9.7 channels
@@ -140,7 +141,9 @@ def describe_cube(cube):
     --------
     >>> from hisatools.datasets import example_model
     >>> from hisatools.inspection import describe_cube
-    >>> print(*describe_cube(example_model().cube), sep="\n")
+    >>> for line in describe_cube(example_model().cube):
+    ...     print(line)
+    ...
     File:       -
     Object:     hisatools model, seed 2
     Shape:      32 channels x 208 x 208 pixels

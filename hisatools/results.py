@@ -29,7 +29,7 @@ SIGMA_FILES = tuple(f"{name}.fits" for name in SIGMAS)
 
 
 class MaskBit(IntFlag):
-    """Bits of `HISAResult.flags` and of ``mask.fits``.
+    """Bits of the ``flags`` of a `HISAResult` and of ``mask.fits``.
 
     Examples
     --------
@@ -42,9 +42,9 @@ class MaskBit(IntFlag):
     (119564, 1456)
     """
 
-    SPECTRAL = 1
-    SPATIAL = 2
-    ACCEPTED = 4
+    SPECTRAL = 1  #: The spectral search suspects absorption, in any pass.
+    SPATIAL = 2  #: The spatial search suspects absorption, in any pass.
+    ACCEPTED = 4  #: Both do, and the voxel passed the filters.
 
 
 def flagged(flags, bits):
@@ -330,7 +330,7 @@ class HISAResult:
         Parameters
         ----------
         cube : `~numpy.ndarray`, shape (n_v, n_y, n_x)
-            On the axes of the result, for example `labels`.
+            On the axes of the result, for example its ``labels``.
 
         Returns
         -------
@@ -460,17 +460,8 @@ class HISAResult:
         --------
         >>> from hisatools.datasets import example_result
         >>> folder = example_result().write("out")
-        >>> print(*sorted(path.name for path in folder.iterdir()), sep="\n")
-        catalog.ecsv
-        delta_t.fits
-        first_pass.fits
-        labels.fits
-        mask.fits
-        provenance.json
-        sigma_delta_t.fits
-        sigma_t_unabsorbed.fits
-        summary.png
-        t_unabsorbed.fits
+        >>> sorted(path.name for path in folder.iterdir())[:4]
+        ['catalog.ecsv', 'delta_t.fits', 'first_pass.fits', 'labels.fits']
         """
         from hisatools.result_files import write_result
 

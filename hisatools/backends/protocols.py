@@ -24,10 +24,10 @@ class StopReason(IntEnum):
     {'NOT_CLEANED': 0, 'FRACTION': 85, 'NOISE': 939, 'MAX_ITERATIONS': 0}
     """
 
-    NOT_CLEANED = 0
-    FRACTION = 1
-    NOISE = 2
-    MAX_ITERATIONS = 3
+    NOT_CLEANED = 0  #: There is no finite value.
+    FRACTION = 1  #: R_max fell below a fraction of the peak.
+    NOISE = 2  #: The positive residuals fell to the noise.
+    MAX_ITERATIONS = 3  #: The largest number of loops was done.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class CleanBackend(Protocol):
     that U neither sags nor overshoots at borders and about blank regions.
 
     NaN is blank: never corrected and in no statistic. U is NaN where S is blank, and in a map also where
-    less than `MIN_COVERAGE` of the kernel falls on finite pixels. Where there is no finite value the
+    less than 1e-4 of the kernel falls on finite pixels. Where there is no finite value the
     stop reason is `StopReason.NOT_CLEANED`.
 
     Attributes

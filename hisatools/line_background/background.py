@@ -326,7 +326,22 @@ class LineBackground:
         return predict(self, fit, source_range, side_ranges, spatial_filter=spatial_filter, rebin=rebin)
 
     def plot_spectrum(self, fit=None, prediction=None, *, ax=None):
-        """Draw spectrum, fit, mask and ranges; see `hisatools.line_background.figures.plot_spectrum`."""
+        """Draw spectrum, fit, mask and ranges; see `hisatools.line_background.figures.plot_spectrum`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import astropy.units as u
+        >>> from astropy.modeling.models import Polynomial1D
+        >>> from hisatools import LineBackground
+        >>> edges = np.linspace(0, 50, 51) * u.keV
+        >>> counts = np.random.default_rng(1).poisson(400, 50)
+        >>> background = LineBackground(counts, edges).with_mask((20, 30) * u.keV)
+        >>> ax = background.plot_spectrum(background.fit(Polynomial1D(1, c0=300.0)))
+        >>> ax.figure.savefig("spectrum.png")
+        >>> ax.get_ylabel()
+        'Counts'
+        """
         from hisatools.line_background.figures import plot_spectrum
 
         return plot_spectrum(self, fit, prediction, ax=ax)

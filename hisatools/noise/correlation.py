@@ -325,7 +325,7 @@ def without_features(coarse):
     Returns
     -------
     `~numpy.ndarray`, same shape
-        At most `MAX_NOISE_RATIO` times the median over the channels.
+        At most twice the median over the channels.
 
     Examples
     --------

@@ -25,7 +25,7 @@ def cross_validate(parts):
     Parameters
     ----------
     parts : sequence of `~hisatools.PerformanceModel`
-        One for each cube, at least two; as `hisatools performance` leaves them in ``models/``.
+        One for each cube, at least two; as ``hisatools performance`` leaves them in ``models/``.
 
     Returns
     -------

@@ -108,7 +108,8 @@ class Histograms:
         Parameters
         ----------
         name : str
-            One of `COUNTS`, `DRIFT_SUMS` or `DRIFT_SQUARES`.
+            ``n_in_all``, ``n_in_det``, ``n_out_all`` or ``n_out_true``; or ``drift_sum_`` or
+            ``drift_square_`` and the name of an observable.
 
         Returns
         -------
@@ -160,7 +161,7 @@ class Histograms:
         Parameters
         ----------
         images : dict of `~numpy.ndarray`
-            All names of `COUNTS`, `DRIFT_SUMS` and `DRIFT_SQUARES`, of one 4-D shape.
+            All names that `column` takes, of one 4-D shape.
         origin : sequence of 4 int
             Lattice numbers of the first bin.
 

@@ -46,6 +46,7 @@ class Observable:
     label: str
 
 
+#: The four axes of the parameter space, in their order: name, unit, width of a bin and label of each.
 OBSERVABLES = (
     Observable("delta_t", u.K, 2.5, r"$\Delta T$ (K)"),
     Observable("t_unabsorbed", u.K, 2.5, r"$T_\mathrm{U}$ (K)"),
@@ -88,6 +89,13 @@ def lattice_bins(values):
     Returns
     -------
     `~numpy.ndarray` of int32, same shape
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.performance.observables import lattice_bins
+    >>> lattice_bins(np.array([[-21.0, 96.0, 3.2, 2.4]]))  # bins of 2.5 K, 2.5 K, 0.5 arcmin and 0.5 km/s
+    array([[-9, 38,  6,  4]], dtype=int32)
     """
     return np.floor(values / STEPS + EDGE_TOLERANCE).astype(np.int32)
 

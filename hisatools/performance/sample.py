@@ -28,7 +28,9 @@ class Sample:
     Parameters
     ----------
     channel, row : dict of `~numpy.ndarray`
-        The images of `IMAGES` in one channel, shape (n_y, n_x), and in one row, shape (n_v, n_x).
+        The images ``delta_t_in``, ``t_on``, ``delta_t_out``, ``t_unabsorbed_out``, ``angular_width_out`` and
+        ``velocity_width_out``, in K, arcmin and km/s: in one channel, shape (n_y, n_x), and in one row,
+        shape (n_v, n_x).
     channel_number, row_number : int
     wcs : `~astropy.wcs.WCS`
         Of the whole cube.

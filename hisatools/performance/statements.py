@@ -42,7 +42,7 @@ class Statement:
     text : str
         The statement in short.
     measure : str
-        A measure of `~hisatools.PerformanceModel.region`, or one of `SPECIAL`.
+        A measure of `~hisatools.PerformanceModel.region`, or one that only statements have, such as ``accepted_share``.
     ranges : dict
         Part of the parameter space, as for `~hisatools.PerformanceModel.region`.
     wanted : (low, high) or None
@@ -198,7 +198,7 @@ def region_table(performance):
     Returns
     -------
     `~astropy.table.QTable`
-        One row for each of `STATEMENTS`, with the columns ``section``, ``statement``, ``region``,
+        One row for each statement, with the columns ``section``, ``statement``, ``region``,
         ``measure``, ``value``, ``unit``, ``uncertainty``, ``n_voxels``, ``wanted`` and ``met``.
         Regions reach to edges of bins: a limit within a bin is moved outwards.
 

@@ -243,7 +243,7 @@ class ResidualMaskResult:
         return mask & self.reached_in_round(number)
 
     def row_of(self, number):
-        """Index in `history` of a round; refuses what is none."""
+        """Index in ``history`` of a round; refuses what is none."""
         n_rounds = len(self.history)
         fine = isinstance(number, int | np.integer) and (1 <= number <= n_rounds or -n_rounds <= number <= -1)
         if not fine:

@@ -29,7 +29,7 @@ class BestOfBank:
     Parameters
     ----------
     n_effective : `~numpy.ndarray`
-        At each of `Z_GRID`: P(max Z > z) / P(Z > z).
+        P(max Z > z) / P(Z > z) at 33 places z from -8 to 37.
     """
 
     n_effective: np.ndarray

@@ -171,6 +171,18 @@ def fit_places(scan, voxels, residual=None):
     ------
     ParameterError
         If a voxel does not lie in the scan.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.significance.fits import fit_places
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> scan = SignificanceScan().run(residual)
+    >>> table = fit_places(scan, [scan.hottest().voxel], residual)
+    >>> table["delta_t"][0].round(), table["delta_t_error"][0].round()
+    (<Quantity -17. K>, <Quantity 1. K>)
     """
     voxels = np.asarray(voxels, int).reshape(-1, 3)
     if not _inside(voxels, scan.signal_to_noise):

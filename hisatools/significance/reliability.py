@@ -187,7 +187,7 @@ class ReliabilityModel:
         Parameters
         ----------
         what : `~hisatools.HISAResult` or array_like, shape (n, 3), optional
-            The features of a result of the same cube, or points as `real`; by default `real`.
+            The features of a result of the same cube, or points as ``real``; by default ``real``.
 
         Returns
         -------

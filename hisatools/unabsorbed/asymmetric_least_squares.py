@@ -120,7 +120,7 @@ class AsymmetricLeastSquaresStrategy:
     Raises
     ------
     InputError, ParameterUnitsError
-        From `estimate`, if ``noise`` does not fit the cube, or has no unit of temperature.
+        From ``estimate``, if ``noise`` does not fit the cube, or has no unit of temperature.
 
     Examples
     --------
@@ -140,7 +140,7 @@ class AsymmetricLeastSquaresStrategy:
         self.noise = noise
 
     def check(self, cube):
-        """Raise at once what `estimate` would raise of ``noise`` that does not fit a cube."""
+        """Raise at once what ``estimate`` would raise of ``noise`` that does not fit a cube."""
         _given_noise(self.noise, cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):

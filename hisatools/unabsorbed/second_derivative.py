@@ -97,10 +97,10 @@ class SecondDerivativeStrategy:
     Raises
     ------
     ParameterError
-        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from `estimate`, if
+        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from ``estimate``, if
         neither a tracer nor centre and width are given.
     InputError
-        From `estimate`, if the tracer's velocities have another frame, it lies elsewhere on the sky or in
+        From ``estimate``, if the tracer's velocities have another frame, it lies elsewhere on the sky or in
         velocity, has no position, or too few channels to show its noise.
 
     Examples
@@ -131,7 +131,7 @@ class SecondDerivativeStrategy:
             )
 
     def check(self, cube):
-        """Raise at once what `estimate` would raise of the tracer, or of centre and width, for a cube."""
+        """Raise at once what ``estimate`` would raise of the tracer, or of centre and width, for a cube."""
         self._guide(cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):

@@ -52,7 +52,7 @@ class SpatialMeanStrategy:
     -----
     Blank and flagged voxels are never T_OFF. A channel without T_OFF keeps T_U = T_ON and has an infinite
     uncertainty; so has a cube of one sight line. Parts are as
-    `hisatools.unabsorbed.surroundings` makes them.
+    ``hisatools.unabsorbed.surroundings`` makes them.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class SpatialPolynomialStrategy:
     -----
     Blank and flagged voxels are never T_OFF. A channel in which a part has none keeps T_U = T_ON
     and has an infinite uncertainty; so has a cube of one sight line. Parts are as
-    `hisatools.unabsorbed.surroundings` makes them.
+    ``hisatools.unabsorbed.surroundings`` makes them.
 
     Examples
     --------
