@@ -102,6 +102,15 @@ def correlation_at(offset, fwhm_pix):
     -------
     `~numpy.ndarray`
         Of the shape of ``offset``.
+
+    Examples
+    --------
+    Half a beam away 71 % are left, and a whole beam away 25 %:
+
+    >>> import numpy as np
+    >>> from hisatools.noise.correlation import correlation_at
+    >>> correlation_at(np.array([0.0, 1.65, 3.3]), 3.3).round(2)
+    array([1.  , 0.71, 0.25])
     """
     if fwhm_pix <= 0:
         return (offset == 0).astype(float)

@@ -37,6 +37,15 @@ class SpatialNoise:
     smoothed_share : float
         Noise of the N x N mean S over that of O.
     correlation : `~hisatools.noise.NoiseCorrelation`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import NoiseCorrelation
+    >>> from hisatools.search.spatial import SpatialNoise
+    >>> noise = SpatialNoise(np.array([[[6.0, 6.0], [6.0, 12.0]]]), 0.4, NoiseCorrelation(3.3, 1.6))
+    >>> noise.at((np.array([0, 0]), np.array([0, 40]), np.array([0, 40])), (1, 41, 41))
+    array([ 6., 12.])
     """
 
     coarse_kelvin: np.ndarray

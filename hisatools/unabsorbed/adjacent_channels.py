@@ -49,6 +49,14 @@ class AdjacentChannelsParameters(_Parameters):
         lie on one side.
     smoothing_fwhm : Quantity, angle
         FWHM of the Gaussian that smooths the template; 0 leaves it as it is.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> estimator = UnabsorbedEstimator("adjacent-channels", side_width=3 * u.km / u.s, order=2)
+    >>> estimator.parameters.side_width, estimator.parameters.fit_width
+    (<Quantity 3. km / s>, <Quantity 8. km / s>)
     """
 
     _section = "adjacent-channels"

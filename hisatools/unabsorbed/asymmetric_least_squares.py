@@ -67,6 +67,14 @@ class AsymmetricLeastSquaresParameters(_Parameters):
         mean by which it lies above the spectrum in channels without mask (``"unmasked"``).
     use_mask : bool
         Whether masked channels have no weight. Without it only the dips' asymmetry keeps them out.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> estimator = UnabsorbedEstimator("asymmetric-least-squares", second_scale=1.5 * u.km / u.s)
+    >>> estimator.parameters.second_scale, estimator.parameters.asymmetry
+    (<Quantity 1.5 km / s>, 0.9)
     """
 
     _section = "asymmetric-least-squares"

@@ -60,6 +60,14 @@ class SecondDerivativeParameters(_Parameters):
         Realisations of noise and emission from which the uncertainty follows.
     seed : int
         Of the random numbers of these; the same seed gives the same uncertainty.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.unabsorbed.second_derivative import SecondDerivativeParameters
+    >>> parameters = SecondDerivativeParameters(spin_temperature=15 * u.K, background_fraction=0.8)
+    >>> parameters.spin_temperature, parameters.continuum
+    (<Quantity 15. K>, <Quantity 2.7 K>)
     """
 
     _section = "second-derivative"

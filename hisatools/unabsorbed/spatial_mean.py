@@ -24,6 +24,13 @@ class SpatialMeanParameters(_Parameters):
         the beam, would draw T_U down.
     width : Quantity, angle
         Of the annulus, at least a pixel.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("spatial-mean", width=180 * u.arcsec).parameters.width
+    <Quantity 3. arcmin>
     """
 
     _section = "spatial-mean"
