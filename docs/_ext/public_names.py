@@ -1,9 +1,9 @@
 """Links by the names that users type: `hisatools.HISACube` leads to where `hisatools.cube.HISACube` stands.
 
-Classes and functions are documented once, and can be imported from several places; and a docstring names what
-stands in its module, or in the packages that hold that, without saying from where. Such a name is looked up as
-Python does it. A name that leads to nothing, or to what no page documents, stays unresolved, which fails the
-build.
+Classes and functions are documented once, and can be imported from several places; and a docstring names
+what stands in its module, or in the packages that hold that, without saying from where. Such a name is
+looked up as Python does it. A name that leads to nothing, or to what no page documents, stays unresolved,
+which fails the build.
 """
 
 from functools import cache
@@ -64,7 +64,8 @@ def _home(name):
         return f"{owner.__module__}.{owner.__qualname__}.{attribute}"
     if isinstance(value, ModuleType):
         return value.__name__
-    return f"object {id(value)}" if isinstance(value, dict | tuple) else name  # a table, wherever it is imported
+    # A table of columns is the same one wherever it was imported.
+    return f"object {id(value)}" if isinstance(value, dict | tuple) else name
 
 
 def _imported(name):

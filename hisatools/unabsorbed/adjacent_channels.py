@@ -105,7 +105,7 @@ class AdjacentChannelsStrategy:
     and structure of the emission as Gaussian fields. Where a channel of the fit is not known in some sight
     lines, its mean is over all of them all the same, by levels that are fitted to the channels that each
     is known in; what these may miss is added to the uncertainty. About 0 K, where the spectrum cannot
-    scale anything, the difference of the spectrum is added instead; so it is where the scaling would be by more than 4.
+    scale anything, and where it would scale by more than 4, the difference of the spectrum is added instead.
 
     Examples
     --------

@@ -105,8 +105,8 @@ class SecondDerivativeStrategy:
     Raises
     ------
     ParameterError
-        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from ``estimate``, if
-        neither a tracer nor centre and width are given.
+        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from ``estimate``,
+        if neither a tracer nor centre and width are given.
     InputError
         From ``estimate``, if the tracer's velocities have another frame, it lies elsewhere on the sky or in
         velocity, has no position, or too few channels to show its noise.
