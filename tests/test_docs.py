@@ -62,9 +62,12 @@ def skip_without_package(name):
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_in_docstrings_are_true(name, tmp_path, monkeypatch):
     skip_without_package(name)
-    monkeypatch.chdir(tmp_path)
     runner = Runner(optionflags=FLAGS)
-    for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
+    tests = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name))
+    for number, test in enumerate(tests):
+        # Each in a folder of its own: the same file may be written in several of them.
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
         runner.run(test)
     assert runner.tries > 0
     assert runner.failures == 0
