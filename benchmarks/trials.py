@@ -26,7 +26,7 @@ from scipy.stats import ks_2samp
 from hisatools import HISACube
 from hisatools.catalog import sky_frame
 from hisatools.noise import NoiseCorrelation
-from hisatools.plotting import new_figure
+from hisatools.plotting.style import new_figure
 from hisatools.search.base import run_blocks
 from hisatools.significance import Residual, ScanParameters, SignificanceScan
 from hisatools.significance.backgrounds import draw_noise

@@ -185,7 +185,7 @@ def speed_of(table):
 def draw(tables):
     """Bias, scatter and coverage of each strategy against width and linewidth."""
     from hisatools.comparison_figures import strategy_styles
-    from hisatools.plotting import new_figure
+    from hisatools.plotting.style import new_figure
 
     figure = new_figure(10, 9)
     panels = (("bias", "Bias (K)"), ("scatter", "Scatter (K)"), ("within_1_sigma", "Within 1 sigma"))

@@ -16,9 +16,14 @@ version = release = __version__
 extensions = ["numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "generated_tables"]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
-nitpicky = False
+nitpicky = True
+extensions += ["sphinx.ext.autosummary", "public_names"]
+# Names of other projects lead somewhere on Read the Docs alone, see below. None of hisatools may stand here.
+OTHERS = "astropy|matplotlib|numpy|pathlib|photutils|radio_beam|regions|scipy|spectral_cube"
+nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?")]
 
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the types of parameters stand in their descriptions
 add_module_names = False
 numpydoc_show_class_members = False  # the members are listed by autodoc
 

@@ -124,7 +124,7 @@ def make_discovery(target=DOCS / "_static"):
 
     from hisatools import HISACube
     from hisatools.noise import NoiseCorrelation
-    from hisatools.plotting import new_figure
+    from hisatools.plotting.style import new_figure
     from hisatools.significance import Residual, ScanParameters, SignificanceScan
     from hisatools.significance.backgrounds import draw_noise
     from hisatools.significance.fits import world

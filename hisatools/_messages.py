@@ -171,7 +171,7 @@ def significance_lines(found, n_shown=8):
 
 
 def _place_text(place, found):
-    from hisatools.plotting import SKY_AXES
+    from hisatools.plotting.style import SKY_AXES
 
     names = {"GLON": ("l", "b"), "RA": ("RA", "Dec")}
     kind = found.wcs.wcs.ctype[0].split("-")[0]

@@ -50,6 +50,17 @@ class UnabsorbedComparison:
         The true T_U, where it is known.
     meta : dict
         Strategies with their parameters and citations; JSON can hold it.
+
+    Examples
+    --------
+    >>> from hisatools import compare_unabsorbed
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=101)
+    >>> comparison = compare_unabsorbed(model.cube, model.mask, ["spectral-linear"], truth=model)
+    >>> comparison.largest_features(2)
+    [1, 2]
+    >>> comparison.t_unabsorbed("spectral-linear")[model.mask].mean().round()
+    <Quantity 72. K>
     """
 
     table: QTable
@@ -133,7 +144,13 @@ class UnabsorbedComparison:
 
         Examples
         --------
-        >>> comparison.write("compared", n_features=3)  # doctest: +SKIP
+        >>> from hisatools import compare_unabsorbed
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=101)
+        >>> comparison = compare_unabsorbed(model.cube, model.mask, ["spectral-linear"], truth=model)
+        >>> folder = comparison.write("compared", n_features=1)
+        >>> sorted(path.name for path in folder.iterdir())
+        ['comparison.ecsv', 'feature_00001.png', 'features.ecsv', 'provenance.json']
         """
         check_number("n_features", n_features, inclusive=True, integer=True)
         folder = Path(folder).expanduser()
@@ -214,12 +231,15 @@ def compare_unabsorbed(
 
     Examples
     --------
-    >>> from hisatools.comparison import compare_unabsorbed
+    >>> from hisatools import compare_unabsorbed
     >>> from hisatools.simulate import ModelParameters, simulate_cube
     >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=101)
-    >>> comparison = compare_unabsorbed(model.cube, model.mask, ["shell"], truth=model)
-    >>> bool(abs(comparison.table["inside_bias"][0].value) < 5)
-    True
+    >>> comparison = compare_unabsorbed(model.cube, model.mask, ["shell", "spectral-linear"], truth=model)
+    >>> for row in comparison.table:
+    ...     print(row["strategy"], row["inside_bias"].round(1), row["inside_scatter"].round(1))
+    ...
+    shell -0.3 K 3.3 K
+    spectral-linear -0.1 K 4.9 K
     """
     check_number("rim", rim, integer=True)
     estimators = _estimators(strategies)

@@ -3,14 +3,8 @@
 import numpy as np
 
 from hisatools.errors import ParameterError
-from hisatools.plotting import (
-    SKY_AXES,
-    new_figure,
-    position_text,
-    velocity_bins,
-    velocity_label,
-    velocity_text,
-)
+from hisatools.plotting.spectra import velocity_bins
+from hisatools.plotting.style import SKY_AXES, new_figure, position_text, velocity_label, velocity_text
 
 __all__ = ["plot_feature", "strategy_styles"]
 
@@ -70,7 +64,12 @@ def plot_feature(comparison, feature):
 
     Examples
     --------
-    >>> plot_feature(comparison, 3).savefig("feature.png")  # doctest: +SKIP
+    >>> from hisatools import compare_unabsorbed
+    >>> from hisatools.comparison_figures import plot_feature
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=101)
+    >>> comparison = compare_unabsorbed(model.cube, model.mask, ["spectral-linear"], truth=model)
+    >>> plot_feature(comparison, comparison.largest_features(1)[0]).savefig("feature.png")
     """
     v, y, x = central_voxel(comparison, feature)
     cube = comparison.cube

@@ -42,10 +42,27 @@ class HISACube:
 
     Examples
     --------
-    >>> import astropy.units as u, numpy as np
-    >>> cube = HISACube.from_spectrum(np.arange(5.0) * u.K, np.arange(5) * u.km / u.s)
+    One spectrum, of the Leiden/Argentine/Bonn survey at l = 10 deg:
+
+    >>> from hisatools import HISACube
+    >>> from hisatools.datasets import example_model, load_lab_profiles
+    >>> lab = load_lab_profiles()
+    >>> HISACube.from_spectrum(lab["t_l10"], lab["velocity"])
+    <HISACube 301 channels x 1 x 1 pixels, -150.0 to 150.0 km/s in steps of 1 km/s>
+
+    A field, and what is known about it:
+
+    >>> cube = example_model().cube
     >>> cube
-    <HISACube 5 channels x 1 x 1 pixels, 0.0 to 4.0 km/s in steps of 1 km/s>
+    <HISACube 32 channels x 208 x 208 pixels, -27.2 to -52.8 km/s in steps of 0.8245 km/s>
+    >>> cube.data[16, 100, 100].round(1), cube.velocity[16].round(1)
+    (<Quantity 148.2 K>, <Quantity -40.4 km / s>)
+    >>> cube.channel_width.round(2), cube.pixel_scale.round(2)
+    (<Quantity 0.82 km / s>, <Quantity 0.3 arcmin>)
+    >>> print(cube.beam)
+    Beam: BMAJ=60.0 arcsec BMIN=60.0 arcsec BPA=0.0 deg
+    >>> cube.is_spectrum, cube.mends
+    (False, ())
     """
 
     def __init__(self, data, wcs, *, beam=None, weights=None, meta=None):
@@ -111,6 +128,18 @@ class HISACube:
             If the file cannot be used: one line that names it, the fault and the cure.
         ParameterError
             If an argument is not of the kind that is needed.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools import HISACube
+        >>> from hisatools.datasets import example_model
+        >>> example_model().write("model")
+        >>> cube = HISACube.read("model/cube.fits", velocity_range=(-50, -40) * u.km / u.s)
+        >>> cube
+        <HISACube 12 channels x 208 x 208 pixels, -40.4 to -49.5 km/s in steps of 0.8245 km/s>
+        >>> cube.velocity.min().round(1)
+        <Quantity -49.5 km / s>
         """
         image = read_image(
             path,
@@ -142,6 +171,14 @@ class HISACube:
         ------
         InputError
             As the constructor.
+
+        Examples
+        --------
+        >>> from hisatools import HISACube
+        >>> from hisatools.datasets import example_result
+        >>> found = example_result().spectral_cube("t_unabsorbed")
+        >>> HISACube.from_spectral_cube(found)
+        <HISACube 32 channels x 208 x 208 pixels, -27.2 to -52.8 km/s in steps of 0.8245 km/s>
         """
         source = "the spectral cube"
         mends = MendLog(source)
@@ -178,6 +215,19 @@ class HISACube:
         ------
         InputError
             If the two do not match or the velocities are not evenly spaced.
+
+        Examples
+        --------
+        >>> from astropy.coordinates import SkyCoord
+        >>> from hisatools import HISACube
+        >>> from hisatools.datasets import load_lab_profiles
+        >>> lab = load_lab_profiles()
+        >>> position = SkyCoord("10d 0d", frame="galactic")
+        >>> cube = HISACube.from_spectrum(lab["t_l10"], lab["velocity"], position=position)
+        >>> cube.data[157, 0, 0].round(1), cube.velocity[157]
+        (<Quantity 42. K>, <Quantity 7. km / s>)
+        >>> cube.wcs.celestial.pixel_to_world(0, 0).to_string("decimal")
+        '10 0'
         """
         _check_units(temperature=(temperature, u.K), velocity=(velocity, u.km / u.s))
         if temperature.ndim != 1 or temperature.shape != velocity.shape:
@@ -191,7 +241,7 @@ class HISACube:
 
     @property
     def data(self):
-        """Brightness temperature in K: a Quantity of shape (n_v, n_y, n_x) that shares `kelvin`."""
+        """Brightness temperature in K: a Quantity of shape (n_v, n_y, n_x) that shares ``kelvin``."""
         return self.kelvin << u.K
 
     @property
@@ -246,6 +296,15 @@ class HISACube:
         -------
         `~numpy.ndarray` of float32, K
             Not to be changed: it may be a view of the cube.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_model
+        >>> cube = example_model().cube
+        >>> cube.block(16).shape
+        (208, 208)
+        >>> cube.block((slice(0, 8), slice(100, 110))).shape
+        (8, 10, 208)
         """
         return self.kelvin[box]
 
@@ -265,6 +324,16 @@ class HISACube:
         ------
         InputError
             If the shape differs.
+
+        Examples
+        --------
+        The same field without its absorption and noise, which a model knows:
+
+        >>> from hisatools.datasets import example_model
+        >>> model = example_model()
+        >>> smooth = model.cube.with_brightness(model.t_unabsorbed)
+        >>> smooth.shape, smooth.data.mean().round(1), smooth.beam == model.cube.beam
+        ((32, 208, 208), <Quantity 100.1 K>, True)
         """
         values = as_float32(kelvin.to_value(u.K) if isinstance(kelvin, u.Quantity) else kelvin)
         if values.shape != self.shape:
@@ -277,6 +346,19 @@ class HISACube:
         """The smallest box that holds all finite voxels: a slice for each of (v, y, x).
 
         An axis keeps at least what a box of one voxel needs; blank margins are what it leaves out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hisatools.datasets import example_model
+        >>> cube = example_model().cube
+        >>> kelvin = cube.kelvin.copy()
+        >>> kelvin[:, :20] = np.nan
+        >>> box = cube.with_brightness(kelvin).filled_box()
+        >>> box[1]
+        slice(20, 208, None)
+        >>> cube.cutout(box).shape
+        (32, 188, 208)
         """
         finite = np.isfinite(self.kelvin)
         others = ((1, 2), (0, 2), (0, 1))
@@ -296,6 +378,13 @@ class HISACube:
         HISACube
             With the WCS and weights of the part. It shares the brightness where that needs no copy to be
             contiguous, as for some channels of the whole field.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_model
+        >>> cube = example_model().cube
+        >>> cube.cutout((slice(8, 24), slice(50, 150), slice(50, 150)))
+        <HISACube 16 channels x 100 x 100 pixels, -33.8 to -46.2 km/s in steps of 0.8245 km/s>
         """
         other = copy.copy(self)
         other.kelvin = np.ascontiguousarray(self.kelvin[box])

@@ -18,6 +18,14 @@ class VoxelValues:
     index : `~numpy.ndarray` of int64, shape (n,)
         Places in the flattened cube, ascending.
     kelvin : `~numpy.ndarray` of float32, shape (n,), K
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.filling import VoxelValues
+    >>> values = VoxelValues(np.array([3, 7, 20]), np.array([90, 95, 80], np.float32))
+    >>> values.at([7, 20]), values.only([True, False, True]).index
+    (array([95., 80.], dtype=float32), array([ 3, 20]))
     """
 
     index: np.ndarray
@@ -39,6 +47,20 @@ class FilledCube:
     ----------
     cube : `~hisatools.HISACube`
     values : `VoxelValues`
+
+    Examples
+    --------
+    A cube without the absorption that was found in it, as the second pass of a search sees it:
+
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.filling import FilledCube, VoxelValues
+    >>> cube, result = example_model().cube, example_result()
+    >>> values = VoxelValues(np.flatnonzero(result.mask), result.unabsorbed_kelvin)
+    >>> filled = FilledCube(cube, values)
+    >>> difference = filled.block(16) - cube.block(16)
+    >>> int((difference > 0).sum()), round(float(difference.max()))
+    (208, 25)
     """
 
     def __init__(self, cube, values):

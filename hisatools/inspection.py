@@ -31,6 +31,14 @@ class ScaleFit:
         What is wrong or notable, empty where it fits.
     usable : bool
         False where the search would refuse it.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.inspection import fit_scales
+    >>> fit = fit_scales(example_model().cube)[0]
+    >>> fit.name, fit.scale, round(float(fit.n_steps), 1), fit.usable
+    ('spectral.smoothing_box', <Quantity 2.1 arcmin>, 7.0, True)
     """
 
     name: str
@@ -59,6 +67,19 @@ def fit_scales(cube, preset="cgps"):
     ------
     ParameterError
         If the preset is not known.
+
+    Examples
+    --------
+    What does not fit a cut of 40 x 40 pixels:
+
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.inspection import fit_scales
+    >>> small = example_model().cube.cutout((slice(0, 32), slice(0, 40), slice(0, 40)))
+    >>> for fit in fit_scales(small, "cgps"):
+    ...     if not fit.usable:
+    ...         print(fit.name, fit.scale, "-", fit.remark)
+    ...
+    spatial.clean_fwhm 20.0 arcmin - DOES NOT FIT: the cube has 40; reduce it with --set, or use a larger cube
     """
     found = []
     for section, kind in SETS.items():
@@ -83,6 +104,18 @@ def describe_scales(cube, preset="cgps"):
     Returns
     -------
     list of str
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.inspection import describe_scales
+    >>> for line in describe_scales(example_model().cube, "cgps")[:4]:
+    ...     print(line)
+    ...
+    Preset cgps: fits
+      spectral.smoothing_box         2.10 arcmin       7.0 pixels
+      spectral.clean_fwhm            8.00 km / s       9.7 channels
+      spectral.narrow_fwhm           2.00 km / s       2.4 channels
     """
     fits = fit_scales(cube, preset)
     lines = [f"Preset {preset}: {_verdict(fits)}"]
@@ -106,6 +139,23 @@ def describe_cube(cube):
     Returns
     -------
     list of str
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.inspection import describe_cube
+    >>> for line in describe_cube(example_model().cube):
+    ...     print(line)
+    ...
+    File:       -
+    Object:     hisatools model, seed 2
+    Shape:      32 channels x 208 x 208 pixels
+    Velocity:   -27.2 to -52.8 km/s, 0.8245 km/s a channel, LSRK
+    Sky:        GLON 140.000, GLAT +0.000 deg at the centre, 1.04 x 1.04 deg in pixels of 0.3 arcmin
+    Beam:       1 x 1 arcmin
+    Weights:    none
+    Brightness: 12.55 to 181.6 K, median 99.95 K; blank 0 %
+    Mended:     nothing
     """
     mended = "nothing" if not cube.mends else f"{len(cube.mends)} time{'s' * (len(cube.mends) != 1)}"
     rows = cube_facts(cube) | {"Mended": mended}

@@ -26,7 +26,14 @@ PRESETS = {
 
 
 def preset_names():
-    """Names of the built-in presets, sorted."""
+    """Names of the built-in presets, sorted.
+
+    Examples
+    --------
+    >>> from hisatools import preset_names
+    >>> preset_names()
+    ['cgps']
+    """
     return sorted(PRESETS)
 
 
@@ -136,6 +143,14 @@ class _Parameters:
         ------
         ParameterError
             If the preset is not known; the message lists those that are.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools import SpatialParameters
+        >>> parameters = SpatialParameters.preset("cgps", clean_fwhm=0.5 * u.deg)
+        >>> parameters.clean_fwhm, parameters.noise_scale
+        (<Quantity 30. arcmin>, <Quantity 20. arcmin>)
         """
         if name not in PRESETS:
             raise ParameterError(f"unknown preset {name!r}; known presets: {', '.join(preset_names())}")
@@ -144,7 +159,14 @@ class _Parameters:
         return values
 
     def to_dict(self):
-        """Field names and values, Quantities as strings, for the provenance."""
+        """Field names and values, Quantities as strings, for the provenance.
+
+        Examples
+        --------
+        >>> from hisatools import ExtractionParameters
+        >>> ExtractionParameters().to_dict()
+        {'critical_brightness': '70.0 K', 'min_weight': 0.382, 'min_significance': 4.0}
+        """
         return {
             name: str(value) if isinstance(value, u.Quantity) else value
             for name, value in asdict(self).items()
@@ -184,6 +206,20 @@ class SpectralParameters(_Parameters):
     continuum_veto : float
         A sight line with a channel below -continuum_veto sigma_obs is continuum
         absorption and is dropped.
+
+    Examples
+    --------
+    Units are converted, and anything that cannot be is refused at once:
+
+    >>> import astropy.units as u
+    >>> from hisatools import SpectralParameters
+    >>> parameters = SpectralParameters(clean_fwhm=6000 * u.m / u.s, threshold=2.5)
+    >>> parameters.clean_fwhm, parameters.threshold, parameters.smoothing_box
+    (<Quantity 6. km / s>, 2.5, <Quantity 2.1 arcmin>)
+    >>> SpectralParameters(clean_fwhm=6)
+    Traceback (most recent call last):
+        ...
+    hisatools.errors.ParameterUnitsError: clean_fwhm needs a unit of km / s, got 6; ...
     """
 
     _section = "spectral"
@@ -241,6 +277,14 @@ class SpatialParameters(_Parameters):
         FWHM of the beam that joins flecks of absorption.
     cull_amplitude : Quantity, temperature
         Smoothed amplitudes below this are dropped.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import SpatialParameters
+    >>> parameters = SpatialParameters(clean_fwhm=0.5 * u.deg, min_amplitude=6 * u.K)
+    >>> parameters.clean_fwhm, parameters.min_amplitude, parameters.peak_rank
+    (<Quantity 30. arcmin>, <Quantity 6. K>, 10)
     """
 
     _section = "spatial"
@@ -270,6 +314,14 @@ class ShellParameters(_Parameters):
         Limits of the weighting function's FWHM on the sky.
     min_fwhm_velocity, max_fwhm_velocity : Quantity, velocity
         Limits of its FWHM in velocity.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import ShellParameters, UnabsorbedEstimator
+    >>> parameters = ShellParameters(max_fwhm_angle=10 * u.arcmin)
+    >>> UnabsorbedEstimator("shell", parameters).parameters.max_fwhm_angle
+    <Quantity 10. arcmin>
     """
 
     _section = "shell"
@@ -300,6 +352,14 @@ class ExtractionParameters(_Parameters):
     min_significance : float
         Features whose summed absorption stands less than this many standard deviations above
         noise are dropped. Not in the paper (0 turns it off); see the documentation, "Method".
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import ExtractionParameters, HISAExtractor
+    >>> parameters = ExtractionParameters(critical_brightness=50 * u.K, min_significance=0)
+    >>> HISAExtractor(parameters=parameters).parameters.critical_brightness
+    <Quantity 50. K>
     """
 
     _section = "extraction"

@@ -65,7 +65,19 @@ CUBES = {
 
 
 def write_result(result, folder, *, overwrite=False):
-    """See `hisatools.HISAResult.write`."""
+    """See `hisatools.HISAResult.write`.
+
+    Examples
+    --------
+    >>> from hisatools import HISACube, HISAExtractor
+    >>> from hisatools.datasets import load_lab_profiles
+    >>> from hisatools.result_files import write_result
+    >>> lab = load_lab_profiles()
+    >>> found = HISAExtractor().run(HISACube.from_spectrum(lab["t_l5"], lab["velocity"]))
+    >>> folder = write_result(found, "out")
+    >>> sorted(path.name for path in folder.iterdir())[:4]
+    ['catalog.ecsv', 'delta_t.fits', 'first_pass.fits', 'labels.fits']
+    """
     names = (*RESULT_FILES, *SIGMA_FILES, TRUE_FRACTION_FILE, SEARCHES_FILE, REPORT_FILE)
     with writing_folder(folder, names=names, overwrite=overwrite) as part:
         known = [name for name, values in SIGMAS.items() if getattr(result, values) is not None]
@@ -88,7 +100,19 @@ def write_result(result, folder, *, overwrite=False):
 
 
 def read_result(folder):
-    """See `hisatools.HISAResult.read`; returns the arguments of the class."""
+    """See `hisatools.HISAResult.read`; returns the arguments of the class.
+
+    Examples
+    --------
+    >>> from hisatools import HISACube, HISAExtractor
+    >>> from hisatools.datasets import load_lab_profiles
+    >>> from hisatools.result_files import read_result
+    >>> lab = load_lab_profiles()
+    >>> found = HISAExtractor().run(HISACube.from_spectrum(lab["t_l5"], lab["velocity"]))
+    >>> parts = read_result(found.write("out"))
+    >>> parts["flags"].shape, parts["unabsorbed_kelvin"].size, len(parts["catalog"])
+    ((301, 1, 1), 6, 1)
+    """
     folder = Path(folder).expanduser()
     header = _check_images(folder)
     cubes = {name: _read_image(folder / file_name) for name, file_name in _present(folder).items()}

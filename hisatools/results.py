@@ -31,11 +31,22 @@ SIGMA_FILES = tuple(f"{name}.fits" for name in SIGMAS)
 
 
 class MaskBit(IntFlag):
-    """Bits of `HISAResult.flags` and of ``mask.fits``."""
+    """Bits of the ``flags`` of a `HISAResult` and of ``mask.fits``.
 
-    SPECTRAL = 1
-    SPATIAL = 2
-    ACCEPTED = 4
+    Examples
+    --------
+    >>> from hisatools import MaskBit
+    >>> from hisatools.datasets import example_result
+    >>> flags = example_result().flags
+    >>> print(MaskBit.ACCEPTED, MaskBit(7))
+    4 7
+    >>> int(((flags & MaskBit.SPATIAL) > 0).sum()), int(((flags & MaskBit.ACCEPTED) > 0).sum())
+    (119564, 1456)
+    """
+
+    SPECTRAL = 1  #: The spectral search suspects absorption, in any pass.
+    SPATIAL = 2  #: The spatial search suspects absorption, in any pass.
+    ACCEPTED = 4  #: Both do, and the voxel passed the filters.
 
 
 def flagged(flags, bits):
@@ -74,6 +85,17 @@ class SearchResult:
         Of the cube that was searched.
     meta : dict
         Search, parameters and backends.
+
+    Examples
+    --------
+    >>> from hisatools import SpectralSearcher
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(64, 32, 32), n_pucks=3, n_components=50), seed=2)
+    >>> found = SpectralSearcher().search(model.cube)
+    >>> found.amplitude.shape, found.amplitude.max().round()
+    ((64, 32, 32), <Quantity 11. K>)
+    >>> int(found.mask.sum()), found.n_iterations.shape
+    (3226, (32, 32))
     """
 
     amplitude: u.Quantity
@@ -106,6 +128,19 @@ class UnabsorbedResult:
     sigma_t_unabsorbed : `~astropy.units.Quantity`, same shape, K, optional
         1-sigma uncertainty of T_U: 0 outside features, infinite in features without T_OFF, NaN where the
         input is blank; None if it was not asked for.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=35)
+    >>> estimate = UnabsorbedEstimator().estimate(model.cube, model.delta_t < -2 * u.K)
+    >>> deep = model.delta_t < -10 * u.K
+    >>> estimate.delta_t[deep].mean().round(), model.delta_t[deep].mean().round()
+    (<Quantity -11. K>, <Quantity -16. K>)
+    >>> estimate.sigma_t_unabsorbed[deep].mean().round(1), estimate.n_off.size
+    (<Quantity 4.2 K>, 1)
     """
 
     t_unabsorbed: u.Quantity
@@ -159,12 +194,18 @@ class HISAResult:
 
     Examples
     --------
-    >>> from hisatools import HISAExtractor
-    >>> from hisatools.simulate import ModelParameters, simulate_cube
-    >>> model = simulate_cube(ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100), seed=3)
-    >>> result = HISAExtractor(n_passes=1).run(model.cube)  # doctest: +IGNORE_WARNINGS
-    >>> bool((result.at_voxels(result.delta_t.value) == result.voxel_delta_t_kelvin).all())
-    True
+    >>> from hisatools.datasets import example_result
+    >>> result = example_result()
+    >>> len(result.catalog), result.n_accepted
+    (5, 1456)
+    >>> result.delta_t.shape, result.delta_t.min().round()
+    ((32, 208, 208), <Quantity -46. K>)
+    >>> int(result.union.sum()), int(result.mask.sum())
+    (128071, 1456)
+    >>> result.t_unabsorbed[result.mask].mean().round(1)
+    <Quantity 120.5 K>
+    >>> result.velocity_width[result.mask].mean().round(1), result.angular_width.max().round(1)
+    (<Quantity 2. km / s>, <Quantity 4. arcmin>)
     """
 
     t_on: u.Quantity
@@ -266,8 +307,14 @@ class HISAResult:
 
         Examples
         --------
-        >>> result = HISAResult.read("out")  # doctest: +SKIP
-        >>> deepest = min(result.plane_kelvin("delta_t", 0).ravel())  # doctest: +SKIP
+        The channel with most absorption:
+
+        >>> from hisatools.datasets import example_result
+        >>> result = example_result()
+        >>> channel = result.mask.sum(axis=(1, 2)).argmax()
+        >>> plane = result.plane_kelvin("delta_t", channel)
+        >>> plane.shape, round(float(plane.min()))
+        ((208, 208), -38)
         """
         self._check_name(name)
         channel = range(self.flags.shape[0])[channel]
@@ -288,12 +335,22 @@ class HISAResult:
         Parameters
         ----------
         cube : `~numpy.ndarray`, shape (n_v, n_y, n_x)
-            On the axes of the result, for example `labels`.
+            On the axes of the result, for example its ``labels``.
 
         Returns
         -------
         `~numpy.ndarray`, shape (n,)
             In the order of the array, as ``cube[result.mask]``, but with little memory.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> result = example_result()
+        >>> feature = result.at_voxels(result.labels)
+        >>> feature.shape, int(feature.max())
+        ((1456,), 5)
+        >>> round(float(result.voxel_delta_t_kelvin[feature == 1].mean()))
+        -38
         """
         values = np.empty(self.n_accepted, cube.dtype)
         for channel, (start, stop) in enumerate(pairwise(self._first_voxel)):
@@ -366,8 +423,13 @@ class HISAResult:
 
         Examples
         --------
-        >>> result = HISAResult.read("out")  # doctest: +SKIP
-        >>> result.spectral_cube("delta_t").moment(order=0)  # doctest: +SKIP
+        >>> import astropy.units as u
+        >>> from hisatools.datasets import example_result
+        >>> cube = example_result().spectral_cube("delta_t")
+        >>> cube.shape, str(cube.unit)
+        ((32, 208, 208), 'K')
+        >>> cube.spectral_slab(-45 * u.km / u.s, -40 * u.km / u.s).shape
+        (8, 208, 208)
         """
         with warnings.catch_warnings():
             # spectral-cube 0.7 names on import what astropy 8 is going to drop; users can do nothing.
@@ -407,6 +469,13 @@ class HISAResult:
         -----
         HISAWarning
             If the picture cannot be drawn; the other files are written nevertheless.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> folder = example_result().write("out")
+        >>> sorted(path.name for path in folder.iterdir())[:4]
+        ['catalog.ecsv', 'delta_t.fits', 'first_pass.fits', 'labels.fits']
         """
         from hisatools.result_files import write_result
 
@@ -431,6 +500,18 @@ class HISAResult:
         ------
         InputError
             If a file is missing or damaged, or if the files are not of one result.
+
+        Examples
+        --------
+        Of one spectrum, as the files are small then:
+
+        >>> from hisatools import HISACube, HISAExtractor, HISAResult
+        >>> from hisatools.datasets import load_lab_profiles
+        >>> lab = load_lab_profiles()
+        >>> found = HISAExtractor().run(HISACube.from_spectrum(lab["t_l5"], lab["velocity"]))
+        >>> result = HISAResult.read(found.write("out"))
+        >>> result.n_accepted, result.delta_t.min().round(), result.meta["parameters"]["n_passes"]
+        (6, <Quantity -68. K>, 3)
         """
         from hisatools.result_files import read_result
 

@@ -53,6 +53,16 @@ class ModelParameters(_Parameters):
     noise_linewidth : Quantity, velocity
     median_brightness : Quantity, temperature
         The emission is scaled to this median.
+
+    Examples
+    --------
+    As many pucks and components in each voxel as the paper's cubes have, in a small one:
+
+    >>> import astropy.units as u
+    >>> from hisatools.simulate import ModelParameters
+    >>> small = ModelParameters().scaled((32, 208, 208), noise=3 * u.K)
+    >>> small.n_pucks, small.n_components, small.noise, small.beam_fwhm
+    (84, 169, <Quantity 3. K>, <Quantity 1. arcmin>)
     """
 
     shape: tuple = (128, 512, 512)
@@ -76,7 +86,14 @@ class ModelParameters(_Parameters):
         object.__setattr__(self, "shape", shape)
 
     def scaled(self, shape, **changes):
-        """Parameters for another shape with as many pucks and components per voxel."""
+        """Parameters for another shape with as many pucks and components per voxel.
+
+        Examples
+        --------
+        >>> from hisatools.simulate import ModelParameters
+        >>> ModelParameters().scaled((64, 256, 256)).n_pucks
+        256
+        """
         ratio = np.prod(shape) / np.prod(ModelParameters.shape)
         numbers = {
             "n_pucks": max(int(2048 * ratio), 1),
@@ -101,6 +118,17 @@ class ModelCube:
         Position, width, linewidth and depth of each puck.
     seed : int
     parameters : `ModelParameters`
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> model = example_model()
+    >>> model.cube
+    <HISACube 32 channels x 208 x 208 pixels, -27.2 to -52.8 km/s in steps of 0.8245 km/s>
+    >>> model.delta_t.min().round(), len(model.pucks), int(model.mask.sum())
+    (<Quantity -34. K>, 84, 93620)
+    >>> sorted(model.pucks.colnames)
+    ['delta_t', 'linewidth', 'v_pixel', 'width', 'x_pixel', 'y_pixel']
     """
 
     cube: HISACube
@@ -133,6 +161,15 @@ class ModelCube:
         folder : path-like
         overwrite : bool
             Whether files of these names may be replaced.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=1)
+        >>> model.write("model")
+        >>> sorted(path.name for path in Path("model").iterdir())
+        ['cube.fits', 'pucks.ecsv', 'truth_delta_t.fits', 'truth_t_unabsorbed.fits']
         """
         from hisatools.io.writing import write_image, writing_folder
 

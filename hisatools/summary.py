@@ -8,7 +8,10 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from hisatools.io.writing import writing_file
-from hisatools.plotting import (
+from hisatools.plotting.chosen import deepest_channel, deepest_sight_line
+from hisatools.plotting.maps import draw_map, draw_overlay, draw_pale_map, label_sky
+from hisatools.plotting.spectra import draw_spectrum, velocity_bins
+from hisatools.plotting.style import (
     ACCEPTED,
     BLANK,
     LABELS,
@@ -16,16 +19,8 @@ from hisatools.plotting import (
     SPATIAL,
     SPECTRAL,
     color_limits,
-    deepest_channel,
-    deepest_sight_line,
-    draw_map,
-    draw_overlay,
-    draw_pale_map,
-    draw_spectrum,
-    label_sky,
     new_figure,
     position_text,
-    velocity_bins,
     velocity_label,
     velocity_text,
 )
@@ -60,8 +55,9 @@ def plot_summary(result, path=None, *, overwrite=False):
     --------
     >>> from hisatools.datasets import example_result
     >>> from hisatools.summary import plot_summary
-    >>> figure = plot_summary(example_result())
-    >>> figure.savefig("summary.pdf")  # doctest: +SKIP
+    >>> figure = plot_summary(example_result(), "summary.png")
+    >>> len(figure.axes)
+    11
     """
     figure = _summary_of_spectrum(result) if result.flags[0].size == 1 else _summary_of_cube(result)
     if path is not None:

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import warnings
@@ -63,9 +64,12 @@ def skip_without_package(name):
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_in_docstrings_are_true(name, tmp_path, monkeypatch):
     skip_without_package(name)
-    monkeypatch.chdir(tmp_path)
     runner = Runner(optionflags=FLAGS)
-    for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
+    tests = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name))
+    for number, test in enumerate(tests):
+        # Each in a folder of its own: the same file may be written in several of them.
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
         runner.run(test)
     assert runner.tries > 0
     assert runner.failures == 0
@@ -88,3 +92,57 @@ def test_python_of_the_readme_runs_and_is_that_of_the_quickstart(tmp_path, monke
     exec(compile(code, "README.md", "exec"), names)
     assert len(names["result"].catalog) > 0
     assert (tmp_path / "demo.png").stat().st_size > 10_000
+
+
+def shown(thing):
+    """Whether the docstring has an example that is run."""
+    lines = (inspect.getdoc(thing) or "").splitlines()
+    run = [line for line in lines if line.lstrip().startswith(">>> ") and "+SKIP" not in line]
+    return "Examples" in lines and len(run) > 0
+
+
+def public_methods(kind):
+    """Methods of a class, with those of the classes of ours that it inherits."""
+    for name in dir(kind):
+        method = inspect.unwrap(getattr(kind, name))
+        if not name.startswith("_") and is_ours(method):
+            yield name, method
+
+
+def is_ours(thing):
+    return inspect.isroutine(thing) and str(getattr(thing, "__module__", "")).startswith("hisatools")
+
+
+def documented_things():
+    """Names that the pages document, one by one or as what a module offers; classes and functions only."""
+    for page in sorted((ROOT / "docs").rglob("*.rst")):
+        directives = r"^\.\. auto(module|class|function):: (\S+)"
+        for directive, name in re.findall(directives, page.read_text(encoding="utf-8"), re.MULTILINE):
+            if directive == "module":
+                module = importlib.import_module(name)
+                names = getattr(module, "__all__", None) or defined_in(module)
+            else:
+                parent, *names = name.rsplit(".", 1)
+                module = importlib.import_module(parent)
+            for one in names:
+                thing = getattr(module, one)
+                if inspect.isclass(thing) or inspect.isroutine(thing):
+                    yield f"{module.__name__}.{one}", thing
+
+
+def defined_in(module):
+    return [name for name, thing in vars(module).items() if is_of(thing, module) and not name.startswith("_")]
+
+
+def is_of(thing, module):
+    return getattr(thing, "__module__", None) == module.__name__
+
+
+def test_every_public_name_has_an_example():
+    things = dict(documented_things())
+    for name in set(hisatools.__all__) - {"__version__"}:
+        things[f"hisatools.{name}"] = thing = getattr(hisatools, name)
+        if inspect.isclass(thing):
+            things |= {f"hisatools.{name}.{method}": found for method, found in public_methods(thing)}
+    assert len(things) > 250
+    assert sorted(name for name, thing in things.items() if not shown(thing)) == []

@@ -16,7 +16,7 @@ from hisatools._messages import extraction_lines
 from hisatools.catalog import build_catalog
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
 from hisatools.features import angular_widths, velocity_widths
-from hisatools.plotting import deepest_channel, deepest_sight_line
+from hisatools.plotting.chosen import deepest_channel, deepest_sight_line
 from hisatools.results import RESULT_FILES, HISAResult, MaskBit
 
 

@@ -1,6 +1,7 @@
 """Directives for what must not be typed twice: defaults, catalogue columns, tables of runs, help, news."""
 
 import contextlib
+import importlib
 import io
 import os
 from dataclasses import fields
@@ -12,6 +13,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
+import hisatools
 from hisatools import parameters
 from hisatools.catalog import COLUMNS
 from hisatools.cli import main
@@ -37,7 +39,7 @@ class _Generated(Directive):
 
     def run(self):
         container = nodes.container()
-        lines = StringList(self.lines(), source=self.name)
+        lines = StringList(list(self.lines()), source=self.name)
         self.state.nested_parse(lines, self.content_offset, container)
         return container.children
 
@@ -49,6 +51,24 @@ class ParameterTable(_Generated):
 
     def lines(self):
         return _list_table(("Parameter", "Default"), parameter_rows(self.arguments[0]))
+
+
+class NameTables(_Generated):
+    """``.. name-tables::`` with a module a line: its public classes and functions, each with its first sentence.
+
+    Those that ``hisatools`` itself exports stand in its table alone.
+    """
+
+    has_content = True
+
+    def lines(self):
+        for name in self.content:
+            module = importlib.import_module(name)
+            exported = () if module is hisatools else hisatools.__all__
+            names = [item for item in module.__all__ if item not in exported and callable(getattr(module, item))]
+            if names:
+                yield from (f".. py:currentmodule:: {name}", "", f"In ``{name}``:", "")
+                yield from (".. autosummary::", "   :nosignatures:", "", *(f"   {item}" for item in names), "")
 
 
 class ColumnTable(_Generated):
@@ -122,6 +142,7 @@ def _list_table(titles, rows):
 def setup(app):
     """Register the directives."""
     app.add_directive("parameter-table", ParameterTable)
+    app.add_directive("name-tables", NameTables)
     app.add_directive("column-table", ColumnTable)
     app.add_directive("table-file", TableFile)
     app.add_directive("command-help", CommandHelp)

@@ -93,6 +93,13 @@ def emission_spectra(n_spectra, *, seed=1):
     -------
     array, shape (n_spectra, 272), float32
         K.
+
+    Examples
+    --------
+    >>> from hisatools.backends.speed import emission_spectra
+    >>> spectra = emission_spectra(20)
+    >>> spectra.shape, str(spectra.dtype)
+    ((20, 272), 'float32')
     """
     rng = np.random.default_rng(seed)
     peak, centre, fwhm = (
@@ -118,6 +125,13 @@ def correction_map(shape=MAP_SHAPE, *, share=0.05, seed=1):
     -------
     array, shape ``shape``, float32
         K.
+
+    Examples
+    --------
+    >>> from hisatools.backends.speed import correction_map
+    >>> image = correction_map((200, 200), share=0.05)
+    >>> image.shape, round(float((image > 0).mean()), 2)
+    ((200, 200), 0.05)
     """
     rng = np.random.default_rng(seed)
     return np.where(rng.uniform(size=shape) < share, rng.uniform(1, 10, shape), 0).astype(np.float32)

@@ -30,6 +30,14 @@ class SkyMap:
         Longitude and latitude; None where the header gives none.
     name : str
         For messages.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.io.maps import SkyMap
+    >>> from hisatools.residual_mask.simulated import map_wcs
+    >>> SkyMap(np.ones((30, 40)) * u.mag, map_wcs((30, 40)), "dust").values.shape
+    (30, 40)
     """
 
     values: u.Quantity
@@ -55,6 +63,17 @@ def read_map(path, *, unit=None):
     ------
     InputError
         If the file cannot be read, is no map, or its unit is not known.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.io.maps import read_map
+    >>> from hisatools.io.writing import image_header, write_image
+    >>> from hisatools.residual_mask.simulated import map_wcs
+    >>> write_image("dust.fits", np.ones((30, 40)) * u.mag, image_header(map_wcs((30, 40))))
+    >>> found = read_map("dust.fits")
+    >>> found.values.shape, found.values.unit, found.name
+    ((30, 40), Unit("mag"), 'dust.fits')
     """
     path = Path(path).expanduser()
     with opened(path) as hdus:
@@ -104,6 +123,18 @@ def onto_grid(source, wcs, shape):
         If the grids differ in shape and a WCS is missing, or the map does not reach the grid.
     ParameterError
         If the package reproject is needed and missing.
+
+    Examples
+    --------
+    A map of 2 arcmin pixels on the inner part of a grid of 1 arcmin pixels:
+
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.io.maps import SkyMap, onto_grid
+    >>> from hisatools.residual_mask.simulated import map_wcs
+    >>> coarse = SkyMap(np.full((30, 40), 0.7) * u.mag, map_wcs((30, 40), pixel_deg=2 / 60), "dust")
+    >>> values, reprojected = onto_grid(coarse, map_wcs((20, 20)), (20, 20))
+    >>> values.shape, values.mean().round(2), reprojected
+    ((20, 20), <Quantity 0.7 mag>, True)
     """
     if source.wcs is None or wcs is None:
         if source.values.shape == tuple(shape):

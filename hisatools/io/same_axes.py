@@ -30,6 +30,16 @@ def sky_offset_pix(one, other, shape):
     -------
     float
         The largest distance in pixels of ``other``; infinite if one of them has no sky.
+
+    Examples
+    --------
+    >>> from hisatools.io.same_axes import sky_offset_pix
+    >>> from hisatools.simulate import ModelParameters, model_wcs
+    >>> one = model_wcs(ModelParameters(shape=(8, 40, 40)))
+    >>> other = one.deepcopy()
+    >>> other.wcs.crpix[0] += 3
+    >>> round(sky_offset_pix(one, other, (8, 40, 40)), 3)
+    3.0
     """
     if not (one.has_celestial and other.has_celestial):
         return np.inf
@@ -56,6 +66,16 @@ def velocity_offset_chan(one, other, n_channels):
     -------
     float
         The larger distance in channels of ``other``; infinite if one of them has no velocity axis.
+
+    Examples
+    --------
+    >>> from hisatools.io.same_axes import velocity_offset_chan
+    >>> from hisatools.simulate import ModelParameters, model_wcs
+    >>> one = model_wcs(ModelParameters(shape=(8, 40, 40)))
+    >>> other = one.deepcopy()
+    >>> other.wcs.crval[2] += 0.5 * other.wcs.cdelt[2]
+    >>> round(velocity_offset_chan(one, other, 8), 3)
+    0.5
     """
     if any(wcs.naxis != 3 or not wcs.wcs.ctype[2].startswith("VRAD") for wcs in (one, other)):
         return np.inf

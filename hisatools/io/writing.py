@@ -139,6 +139,16 @@ def writing_folder(target, *, overwrite=False, names=()):
     ------
     OutputError
         As `check_output`, and for every failure of the disk within the block.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from hisatools.io.writing import writing_folder
+    >>> with writing_folder("out") as part:
+    ...     _ = (part / "notes.txt").write_text("All of it, or nothing.")
+    ...
+    >>> [path.name for path in Path("out").iterdir()]
+    ['notes.txt']
     """
     folder = check_output(target, overwrite=overwrite)
     existed = folder.exists()
@@ -179,6 +189,18 @@ def writing_file(target, *, overwrite=False):
     ------
     OutputError
         If ``target`` exists and ``overwrite`` is False, or if it cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from hisatools.io.writing import writing_file
+    >>> with writing_file("notes.txt") as part:
+    ...     _ = part.write_text("All of it, or nothing.")
+    ...     print("there before the end:", Path("notes.txt").exists())
+    ...
+    there before the end: False
+    >>> Path("notes.txt").read_text()
+    'All of it, or nothing.'
     """
     path = Path(target).expanduser().absolute()
     if path.exists() and (path.is_dir() or not overwrite):
@@ -229,6 +251,16 @@ def image_header(wcs, *, unit=None, beam=None, object_name=None, comments=(), hi
     Returns
     -------
     `~astropy.io.fits.Header`
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.io.writing import image_header
+    >>> cube = example_model().cube
+    >>> header = image_header(cube.wcs, unit=u.K, beam=cube.beam, history=["made for an example"])
+    >>> header["BUNIT"], header["CTYPE3"], round(float(header["BMAJ"]) * 60, 3)
+    ('K', 'VRAD', 1.0)
     """
     header = wcs.to_header()
     for card, values in (("CRPIX", wcs.wcs.crpix), ("CDELT", wcs.wcs.cdelt), ("CRVAL", wcs.wcs.crval)):
@@ -267,6 +299,17 @@ def write_image(path, data, header):
         The image, in numpy order; NaN where blank. The unit of a Quantity becomes BUNIT.
     header : `~astropy.io.fits.Header`
         See `image_header`.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from astropy.io import fits
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.io.writing import image_header, write_image
+    >>> cube = example_model().cube
+    >>> write_image("mean.fits", cube.data.mean(axis=0), image_header(cube.wcs.celestial))
+    >>> fits.getdata("mean.fits").shape, fits.getheader("mean.fits")["BUNIT"]
+    ((208, 208), 'K')
     """
     if hasattr(data, "unit"):
         header = header.copy()
@@ -284,6 +327,20 @@ def write_json(path, content):
         The file.
     content : dict
         Arrays become lists, NaN and infinities become null, anything unknown its text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from hisatools.io.writing import write_json
+    >>> write_json("found.json", {"depth": np.array([-12.5, np.nan])})
+    >>> print(Path("found.json").read_text())
+    {
+      "depth": [
+        -12.5,
+        null
+      ]
+    }
     """
     text = json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False)
     Path(path).write_text(text + "\n", encoding="utf-8")

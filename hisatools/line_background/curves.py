@@ -31,6 +31,13 @@ class Curve:
         ``integral(low, high, *values)``, exact; without it the integrals are done by quadrature.
     to_model : callable, optional
         From values to an astropy model.
+
+    Examples
+    --------
+    >>> from hisatools.line_background.curves import Curve
+    >>> line = Curve(lambda x, a, b: a + b * x, names=("a", "b"), start=(300.0, 0.0))
+    >>> line.over_bins([0.0, 1.0], [1.0, 2.0], (400.0, -2.0)).round(3)
+    array([399., 397.])
     """
 
     function: object
@@ -67,6 +74,14 @@ def as_curve(model, *, x_unit, y_unit, start=None, limits=None, fixed=None, step
     ------
     ParameterError
         If start values are missing or a parameter is not known.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.modeling.models import Polynomial1D
+    >>> from hisatools.line_background.curves import as_curve
+    >>> as_curve(Polynomial1D(1, c0=300.0), x_unit=u.keV, y_unit=1 / u.keV).start
+    (300.0, 0.0)
     """
     from astropy.modeling import Model
 

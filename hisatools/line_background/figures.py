@@ -4,7 +4,8 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import ParameterError
-from hisatools.plotting import BLANK, EMISSION_MAP, REJECTED, SPATIAL, SPECTRAL, label_sky, new_figure
+from hisatools.plotting.maps import label_sky
+from hisatools.plotting.style import BLANK, EMISSION_MAP, REJECTED, SPATIAL, SPECTRAL, new_figure
 
 MASK_COLOR = "0.75"
 # Beyond this ratio of highest to lowest the axis is logarithmic.
@@ -31,8 +32,18 @@ def plot_spectrum(background, fit=None, prediction=None, *, ax=None):
 
     Examples
     --------
-    >>> ax = plot_spectrum(background, fit, prediction)  # doctest: +SKIP
-    >>> ax.figure.savefig("spectrum.png")  # doctest: +SKIP
+    >>> import numpy as np
+    >>> import astropy.units as u
+    >>> from astropy.modeling.models import Polynomial1D
+    >>> from hisatools import LineBackground
+    >>> from hisatools.line_background.figures import plot_spectrum
+    >>> edges = np.linspace(0, 50, 51) * u.keV
+    >>> counts = np.random.default_rng(1).poisson(400, 50)
+    >>> background = LineBackground(counts, edges).with_mask((20, 30) * u.keV)
+    >>> fit = background.fit(Polynomial1D(1, c0=300.0))
+    >>> prediction = background.predict(fit, (24, 26) * u.keV, [(10, 20) * u.keV, (30, 40) * u.keV])
+    >>> ax = plot_spectrum(background, fit, prediction)
+    >>> ax.figure.savefig("spectrum.png")
     """
     below = None
     if ax is None:
@@ -68,6 +79,21 @@ def plot_template(prediction, *, ax=None):
     ------
     ParameterError
         If the template has no sky.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astropy.units as u
+    >>> from astropy.modeling.models import Polynomial1D
+    >>> from hisatools import LineBackground
+    >>> from hisatools.line_background.figures import plot_template
+    >>> edges = np.linspace(0, 50, 51) * u.keV
+    >>> counts = np.random.default_rng(1).poisson(40, (50, 8, 8))
+    >>> background = LineBackground(counts, edges).with_mask((20, 30) * u.keV)
+    >>> fit = background.fit(Polynomial1D(1, c0=2500.0))
+    >>> prediction = background.predict(fit, (24, 26) * u.keV, [(10, 20) * u.keV, (30, 40) * u.keV])
+    >>> ax = plot_template(prediction)
+    >>> ax.figure.savefig("template.png")
     """
     values = prediction.template
     is_brightness = isinstance(values, u.Quantity)

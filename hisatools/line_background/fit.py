@@ -43,6 +43,25 @@ class LineFit:
         Bins that were fitted, calls of the likelihood, parts of a bin in the quadrature.
     x_unit, y_unit : `~astropy.units.Unit`
         Of the axis, and of the model's value.
+
+    Examples
+    --------
+    Counts with a falling continuum of 400 to 300 in each keV:
+
+    >>> import numpy as np
+    >>> import astropy.units as u
+    >>> from astropy.modeling.models import Polynomial1D
+    >>> from hisatools import LineBackground
+    >>> edges = np.linspace(0, 50, 51) * u.keV
+    >>> counts = np.random.default_rng(1).poisson(np.linspace(400, 300, 50))
+    >>> fit = LineBackground(counts, edges).fit(Polynomial1D(1, c0=300.0))
+    >>> fit.is_valid, fit.names, fit.n_free
+    (True, ('c0', 'c1'), 2)
+    >>> slope, error = fit["c1"]
+    >>> round(slope, 1), round(error, 1)
+    (-1.9, 0.2)
+    >>> fit.integral(20 * u.keV, 30 * u.keV).round(-1), fit(25 * u.keV).round(-1)
+    (<Quantity 3520.>, <Quantity 350. 1 / keV>)
     """
 
     curve: Curve

@@ -32,6 +32,22 @@ class LinePrediction:
         What was changed about the ranges.
     wcs : `~astropy.wcs.WCS`, optional
         Of the sky axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astropy.units as u
+    >>> from astropy.modeling.models import Polynomial1D
+    >>> from hisatools import LineBackground
+    >>> edges = np.linspace(0, 50, 51) * u.keV
+    >>> counts = np.random.default_rng(1).poisson(40, (50, 3, 4))
+    >>> background = LineBackground(counts, edges).with_mask((20, 30) * u.keV)
+    >>> fit = background.fit(Polynomial1D(1, c0=400.0))
+    >>> prediction = background.predict(fit, (24, 26) * u.keV, [(10, 20) * u.keV, (30, 40) * u.keV])
+    >>> prediction.values.shape, prediction.template.shape
+    ((3, 4), (3, 4))
+    >>> round(prediction.expected), round(prediction.expected_sigma)  # 2 keV x 12 cells x 40 counts
+    (956, 10)
     """
 
     values: object

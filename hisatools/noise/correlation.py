@@ -38,6 +38,13 @@ class BoxNoise:
         Variance of S and of O - S.
     neighbour : float
         Correlation of O - S between neighbouring pixels.
+
+    Examples
+    --------
+    >>> from hisatools.noise import BoxNoise
+    >>> share = BoxNoise(smoothed=0.111, removed=0.889, neighbour=-0.167)  # white noise, 3 x 3 pixels
+    >>> round((6**2 * share.removed) ** 0.5, 2)  # of noise of 6 K, what O - S has
+    5.66
     """
 
     smoothed: float
@@ -54,6 +61,16 @@ def box_noise(box_pix, correlation_pix):
         Odd side of the box, at least 3.
     correlation_pix : float
         FWHM of the beam in pixels; 0 for white noise.
+
+    Examples
+    --------
+    White noise, and noise of a beam of 3.3 pixels, of which a mean over 7 x 7 pixels keeps more:
+
+    >>> from hisatools.noise import box_noise
+    >>> round(box_noise(7, 0).smoothed, 3), round(box_noise(7, 0).removed, 3)
+    (0.02, 0.98)
+    >>> round(box_noise(7, 3.3).smoothed, 3), round(box_noise(7, 3.3).neighbour, 2)
+    (0.306, 0.78)
     """
     offset = np.arange(-box_pix, box_pix + 1)
     box = np.where(np.abs(offset) <= box_pix // 2, 1 / box_pix, 0)
@@ -85,6 +102,15 @@ def correlation_at(offset, fwhm_pix):
     -------
     `~numpy.ndarray`
         Of the shape of ``offset``.
+
+    Examples
+    --------
+    Half a beam away 71 % are left, and a whole beam away 25 %:
+
+    >>> import numpy as np
+    >>> from hisatools.noise.correlation import correlation_at
+    >>> correlation_at(np.array([0.0, 1.65, 3.3]), 3.3).round(2)
+    array([1.  , 0.71, 0.25])
     """
     if fwhm_pix <= 0:
         return (offset == 0).astype(float)
@@ -95,6 +121,15 @@ def mad_sigma(values, *, n_least=MIN_SAMPLES):
     """Standard deviation of a Gaussian from the median absolute deviation.
 
     NaN is ignored; NaN is returned for fewer than ``n_least`` values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import mad_sigma
+    >>> values = np.random.default_rng(1).normal(0, 6, 10_000)
+    >>> values[:500] -= 60  # absorption
+    >>> round(float(mad_sigma(values)), 1), round(float(values.std()), 1)
+    (6.5, 14.4)
     """
     values = values[np.isfinite(values)]
     if values.size < n_least:
@@ -110,6 +145,16 @@ class NoiseCorrelation:
     ----------
     beam_pix, line_chan : float
         In pixels and channels; 0 where the noise is white or could not be measured.
+
+    Examples
+    --------
+    A beam of 1 arcmin in pixels of 0.3 arcmin covers 12.6 pixels, and the line profile more than one
+    channel:
+
+    >>> from hisatools.noise import NoiseCorrelation
+    >>> correlation = NoiseCorrelation(beam_pix=3.33, line_chan=1.6)
+    >>> round(float(correlation.n_voxels))
+    61
     """
 
     beam_pix: float
@@ -142,6 +187,17 @@ def noise_correlation(kelvin, box_pix, *, workers=1):
     -------
     `NoiseCorrelation`
         From the medians over the channels.
+
+    Examples
+    --------
+    A model cube has a beam of 3.3 pixels and a line profile of 1.6 channels:
+
+    >>> from hisatools.noise import noise_correlation
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=3, n_components=50), seed=101)
+    >>> found = noise_correlation(model.cube.kelvin, 7)
+    >>> round(found.beam_pix, 1), round(found.line_chan, 1)
+    (3.3, 1.6)
     """
     starts = range(0, len(kelvin), CHANNELS_PER_BLOCK)
     with ThreadPoolExecutor(workers) as pool:
@@ -204,6 +260,15 @@ def third_rms(removed):
     `~numpy.ndarray`, shape (n_y, n_x)
         Parts with fewer than 8 finite channels do not count; NaN where none is left. A spectrum
         of less than 24 channels is one part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import third_rms
+    >>> removed = np.random.default_rng(1).normal(0, 6, (300, 20, 20))
+    >>> removed[:100] *= 3  # a third with structure of the emission does not count
+    >>> third_rms(removed).shape, round(float(third_rms(removed).mean()), 1)
+    ((20, 20), 5.7)
     """
     # Rounded, the parts of a reversed spectrum are the same.
     n_parts = 3 if len(removed) >= 3 * MIN_CHANNELS_IN_THIRD else 1
@@ -236,6 +301,16 @@ def difference_rms(spectra):
     -------
     `~numpy.ndarray`, shape (n_y, n_x)
         NaN for fewer than 8 differences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import difference_rms
+    >>> velocity = np.linspace(-100, 100, 301)
+    >>> emission = 80 * np.exp(-((velocity / 40) ** 2))
+    >>> spectrum = emission + np.random.default_rng(1).normal(0, 2, 301)
+    >>> difference_rms(spectrum[:, None, None]).round(1)
+    array([[2.]])
     """
     n = max(len(spectra) - 3 * DIFFERENCE_LAG, 0)
     difference = sum(
@@ -259,7 +334,17 @@ def without_features(coarse):
     Returns
     -------
     `~numpy.ndarray`, same shape
-        At most `MAX_NOISE_RATIO` times the median over the channels.
+        At most twice the median over the channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import without_features
+    >>> coarse = np.full((5, 2, 2), 6.0)
+    >>> coarse[2, 0, 0] = 30  # a feature that fills its box in one channel
+    >>> without_features(coarse)[2]
+    array([[12.,  6.],
+           [ 6.,  6.]])
     """
     known = np.isfinite(coarse).all(axis=(1, 2))
     if not known.any():
@@ -281,6 +366,18 @@ def coarse_noise(image, scale_pix):
     -------
     `~numpy.ndarray`, shape (g_y, g_x)
         Boxes with too few values take the median of the others; all NaN if there are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import coarse_noise
+    >>> image = np.random.default_rng(1).normal(0, 6, (60, 90))
+    >>> image[:, 45:] *= 2
+    >>> coarse_noise(image, 40).round(1)
+    array([[ 5.9,  6.1,  8.1, 12.6, 12.4],
+           [ 5.8,  6. ,  8.4, 12. , 12. ],
+           [ 5.5,  5.9,  8.6, 11.8, 12.2],
+           [ 5.2,  5.8,  8.3, 12.2, 12.7]])
     """
     nodes = [_grid(size, scale_pix / 2) for size in image.shape]
     coarse = np.array([[mad_sigma(_window(image, y, x, scale_pix / 2)) for x in nodes[1]] for y in nodes[0]])
@@ -290,7 +387,17 @@ def coarse_noise(image, scale_pix):
 
 
 def expand_noise(coarse, shape):
-    """Interpolate a `coarse_noise` grid to a map of ``shape`` (n_y, n_x)."""
+    """Interpolate a `coarse_noise` grid to a map of ``shape`` (n_y, n_x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import expand_noise
+    >>> expand_noise(np.array([[6.0, 6.0], [6.0, 12.0]]), (3, 5))
+    array([[ 6.  ,  6.  ,  6.  ,  6.  ,  6.  ],
+           [ 6.  ,  6.75,  7.5 ,  8.25,  9.  ],
+           [ 6.  ,  7.5 ,  9.  , 10.5 , 12.  ]], dtype=float32)
+    """
     along_y, along_x = (_between(nodes, size) for nodes, size in zip(coarse.shape, shape, strict=True))
     return along_y @ coarse.astype(np.float32) @ along_x.T
 

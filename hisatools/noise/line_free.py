@@ -42,6 +42,13 @@ class LineFreeParameters(SkyParameters):
     level : float
         Where they are looked for: the median brightness of every part of the field is within this many
         times the noise of 0 K. Emission of a quarter of a noise of 4 K raises that noise by a hundredth.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import LineFreeParameters
+    >>> LineFreeParameters(ranges=[(-60, -50) * u.km / u.s, (60, 80) * u.km / u.s]).to_dict()["ranges"]
+    '-60..-50 km/s, 60..80 km/s'
     """
 
     _section = "line-free"
@@ -142,6 +149,18 @@ def line_free_channels(kelvin, level):
         NaN is blank.
     level : float
         In units of the noise; the uncertainty of the parts' medians is allowed for.
+
+    Examples
+    --------
+    Noise of 2 K, and a line in twenty of sixty channels:
+
+    >>> import numpy as np
+    >>> from hisatools.noise.line_free import line_free_channels
+    >>> kelvin = np.random.default_rng(1).normal(0, 2, (60, 20, 20))
+    >>> kelvin[20:40] += 30
+    >>> free = line_free_channels(kelvin, 0.25)
+    >>> int(free.sum()), int(free[20:40].sum())
+    (36, 0)
     """
     n_v = len(kelvin)
     free = np.isfinite(kelvin).any(axis=(1, 2))

@@ -44,6 +44,13 @@ class MadDifferenceParameters(SkyParameters):
     """Over what the deviations are gathered; see `hisatools.noise.scales.SkyParameters`.
 
     ``clip`` is not used: the median passes over outliers by itself.
+
+    Examples
+    --------
+    >>> from hisatools.noise import MadDifferenceParameters, NoiseEstimator
+    >>> wide = MadDifferenceParameters(smoothing_beams=8)
+    >>> NoiseEstimator("mad-difference", wide).parameters.smoothing_beams
+    8
     """
 
     _section = "mad-difference"

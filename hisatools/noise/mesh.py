@@ -52,6 +52,14 @@ class MeshParameters(_Parameters):
         Values further than so many sigma from the median of their box are left out.
     per_channel : bool
         Whether to give sigma(l, b, v), or the rms over all channels, sigma(l, b).
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import MeshParameters
+    >>> parameters = MeshParameters(box_size=0.2 * u.deg, per_channel=False)
+    >>> parameters.box_size, parameters.box_velocity
+    (<Quantity 12. arcmin>, <Quantity 4. km / s>)
     """
 
     _section = "mesh"

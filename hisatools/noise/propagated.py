@@ -26,6 +26,14 @@ class PropagatedParameters(_Parameters):
         Uncertainty of the brightness scale as a fraction, 0 for none.
     radiometer : `~hisatools.noise.radiometer.RadiometerParameters`, optional
         For the noise that is measured.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import PropagatedParameters, RadiometerParameters
+    >>> parameters = PropagatedParameters(calibration=0.05, radiometer=RadiometerParameters(t_sys=100 * u.K))
+    >>> parameters.to_dict()["calibration"], parameters.to_dict()["radiometer.t_sys"]
+    (0.05, '100.0 K')
     """
 
     _section = "propagated"

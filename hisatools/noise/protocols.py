@@ -18,6 +18,14 @@ class NoiseMeasurement:
         NaN where nothing can be said.
     meta : dict
         What was found on the way, such as T_sys or the line-free channels; it is kept in the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise.protocols import NoiseMeasurement
+    >>> measured = NoiseMeasurement(np.full((40, 40), 6.0), {"t_sys_kelvin": 100.0})
+    >>> measured.sigma_kelvin.shape, measured.meta
+    ((40, 40), {'t_sys_kelvin': 100.0})
     """
 
     sigma_kelvin: np.ndarray
@@ -29,6 +37,29 @@ class NoiseStrategy(Protocol):
 
     It is made as ``Strategy(parameters, **inputs)``; ``parameters`` may be None, which stands for
     ``Strategy.Parameters()``.
+
+    Examples
+    --------
+    A strategy of one's own, which takes the scatter of each spectrum:
+
+    >>> import numpy as np
+    >>> from dataclasses import dataclass
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.noise.protocols import NoiseMeasurement
+    >>> @dataclass(frozen=True)
+    ... class ScatterParameters:
+    ...     factor: float = 1.0
+    ...
+    >>> class ScatterStrategy:
+    ...     Parameters = ScatterParameters
+    ...     citation = "none"
+    ...     def __init__(self, parameters=None):
+    ...         self.parameters = ScatterParameters() if parameters is None else parameters
+    ...     def estimate(self, cube, mask, workers, progress):
+    ...         return NoiseMeasurement(self.parameters.factor * np.nanstd(cube.kelvin, axis=0))
+    ...
+    >>> ScatterStrategy().estimate(example_model().cube, None, 1, False).sigma_kelvin.shape
+    (208, 208)
     """
 
     Parameters: type

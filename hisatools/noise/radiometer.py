@@ -31,6 +31,13 @@ class RadiometerParameters(SkyParameters):
     t_sys : Quantity, temperature, or None
         Brightness that doubles the noise; 100 K for the CGPS, where 3 K of empty sky become 6 K at
         T_B = 100 K. None: it is measured.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import RadiometerParameters
+    >>> RadiometerParameters(t_sys=100 * u.K).to_dict()["t_sys"]
+    '100.0 K'
     """
 
     _section = "radiometer"

@@ -68,6 +68,18 @@ class NoiseResult:
         ------
         InputError
             If this noise is not that of a cube of this shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hisatools import NoiseEstimator
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> small = ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50)
+        >>> cube = simulate_cube(small, seed=101).cube
+        >>> noise = NoiseEstimator("mad-difference").estimate(cube)
+        >>> index = np.ravel_multi_index(([0, 47], [20, 20], [20, 20]), cube.shape)
+        >>> noise.at(index, cube.shape).round(1)  # of one sight line, and so the same in all channels
+        array([6., 6.])
         """
         if self.sigma.shape != tuple(shape)[-self.sigma.ndim :] or len(shape) != 3:
             raise InputError(
@@ -133,6 +145,17 @@ class NoiseResult:
         ------
         OutputError
             If the file exists or cannot be written.
+
+        Examples
+        --------
+        >>> from astropy.io import fits
+        >>> from hisatools import NoiseEstimator
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> small = ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50)
+        >>> NoiseEstimator("thirds").estimate(simulate_cube(small, seed=101).cube).write("noise.fits")
+        >>> header = fits.getheader("noise.fits")
+        >>> header["STRATEGY"], header["BUNIT"], header["NAXIS"]
+        ('thirds', 'K', 2)
         """
         header = image_header(self.wcs, unit=u.K)
         header["BTYPE"] = "noise", "standard deviation"
@@ -162,8 +185,19 @@ class NoiseResult:
         -------
         `~astropy.visualization.wcsaxes.WCSAxes`
             Its ``figure`` can be shown and saved.
+
+        Examples
+        --------
+        >>> from hisatools import NoiseEstimator
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> small = ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50)
+        >>> ax = NoiseEstimator("thirds").estimate(simulate_cube(small, seed=101).cube).plot()
+        >>> ax.figure.savefig("noise.png")
+        >>> ax.get_xlabel()
+        'Galactic longitude'
         """
-        from hisatools.plotting import color_limits, draw_map, label_sky, new_figure
+        from hisatools.plotting.maps import draw_map, label_sky
+        from hisatools.plotting.style import color_limits, new_figure
 
         sigma = self.sigma.to_value(u.K)
         if sigma.ndim == 3:
@@ -192,6 +226,16 @@ class NoiseResult:
         ------
         InputError
             If the file cannot be read or holds no noise.
+
+        Examples
+        --------
+        >>> from hisatools import NoiseEstimator, NoiseResult
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> small = ModelParameters(shape=(48, 40, 40), n_pucks=3, n_components=50)
+        >>> NoiseEstimator("thirds").estimate(simulate_cube(small, seed=101).cube).write("noise.fits")
+        >>> noise = NoiseResult.read("noise.fits")
+        >>> noise.strategy, noise.meta["parameters"]["smoothing_beams"]
+        ('thirds', '6.0')
         """
         from hisatools.io.files import opened
 

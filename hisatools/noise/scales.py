@@ -24,6 +24,15 @@ class SkyParameters(_Parameters):
     clip : float
         Squares beyond so many sigma are left out, as absorption and sources are; the mean is corrected for
         the tails of the noise that go with them. A large number keeps all: the plain rms.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import NoiseEstimator
+    >>> from hisatools.noise.thirds import ThirdsParameters
+    >>> wide = NoiseEstimator("thirds", ThirdsParameters(smoothing=10 * u.arcmin, clip=4))
+    >>> wide.parameters.smoothing, wide.parameters.clip
+    (<Quantity 10. arcmin>, 4)
     """
 
     smoothing: u.Quantity | None = None

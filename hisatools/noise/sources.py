@@ -47,6 +47,14 @@ class AutomaticMaskParameters(_Parameters):
         How many rounds in a row must find nothing new.
     max_rounds : int
         When it stops in any case.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import AutomaticMaskParameters
+    >>> parameters = AutomaticMaskParameters(threshold=5, bright=0.5 * u.kK)
+    >>> parameters.threshold, parameters.bright
+    (5, <Quantity 500. K>)
     """
 
     _section = "automatic-mask"
@@ -78,6 +86,12 @@ class MaskRound:
         Share of the finite voxels that is masked after it.
     sigma_kelvin : float
         Median noise, from the voxels that were not masked before.
+
+    Examples
+    --------
+    >>> from hisatools.noise.sources import MaskRound
+    >>> print(MaskRound(number=1, n_sources=8, n_bright=1, masked_share=0.021, sigma_kelvin=6.1))
+    round 1: 8 sources masked, 1 of them bright, 2.1% of the voxels in all (noise 6.1 K)
     """
 
     number: int
@@ -106,6 +120,23 @@ class SourceMask:
     rounds : tuple of `MaskRound`
     stable : bool
         Whether the last rounds found nothing, so that more would not either.
+
+    Examples
+    --------
+    A continuum source of 150 K in every channel:
+
+    >>> from hisatools.noise import automatic_mask
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> empty = ModelParameters(shape=(8, 64, 64), n_pucks=0, n_components=50)
+    >>> cube = simulate_cube(empty, seed=101).cube
+    >>> kelvin = cube.kelvin.copy()
+    >>> kelvin[:, 20:24, 30:34] += 150
+    >>> found = automatic_mask(cube.with_brightness(kelvin))
+    >>> print(found.report())
+    round 1: 8 sources masked, 0 of them bright, 1.5% of the voxels in all (noise 6.11 K)
+    round 2: no sources to mask (noise 6.01 K)
+    >>> round(float(found.mask.mean()), 3), found.stable
+    (0.015, True)
     """
 
     mask: np.ndarray

@@ -19,7 +19,15 @@ LEAST_OF_THREE = 0.846
 
 @dataclass(frozen=True, kw_only=True)
 class ThirdsParameters(SkyParameters):
-    """How the rms of thirds becomes a map; see `hisatools.noise.scales.SkyParameters`."""
+    """How the rms of thirds becomes a map; see `hisatools.noise.scales.SkyParameters`.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import ThirdsParameters
+    >>> ThirdsParameters(smoothing=0.25 * u.deg).smoothing
+    <Quantity 15. arcmin>
+    """
 
     _section = "thirds"
 

@@ -24,7 +24,15 @@ __all__ = ["WeightsParameters", "WeightsStrategy"]
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsParameters(LineFreeParameters):
-    """Where the scale is measured; see `hisatools.noise.line_free.LineFreeParameters`."""
+    """Where the scale is measured; see `hisatools.noise.line_free.LineFreeParameters`.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.noise import WeightsParameters
+    >>> WeightsParameters(ranges=[(60, 80) * u.km / u.s]).to_dict()["ranges"]
+    '60..80 km/s'
+    """
 
     _section = "weights"
 

@@ -25,7 +25,7 @@ def cross_validate(parts):
     Parameters
     ----------
     parts : sequence of `~hisatools.PerformanceModel`
-        One for each cube, at least two; as `hisatools performance` leaves them in ``models/``.
+        One for each cube, at least two; as ``hisatools performance`` leaves them in ``models/``.
 
     Returns
     -------
@@ -38,6 +38,20 @@ def cross_validate(parts):
     ------
     ParameterError
         If there are fewer than two.
+
+    Examples
+    --------
+    Two models that are the same, for brevity; with real ones predictions and outcomes differ:
+
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.performance import PerformanceModel
+    >>> from hisatools.performance.calibration import cross_validate
+    >>> one = PerformanceModel.from_pairs([(example_model(), example_result())])
+    >>> table = cross_validate([one, one])
+    >>> table.colnames[2:]
+    ['predicted', 'true_fraction', 'uncertainty', 'n_voxels']
+    >>> round(float(table["predicted"][-1]), 1), round(float(table["true_fraction"][-1]), 1)
+    (1.0, 1.0)
     """
     parts = list(parts)
     if len(parts) < 2:

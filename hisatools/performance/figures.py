@@ -18,7 +18,7 @@ from hisatools.performance.slices import (
     plot_fractions,
     say_empty,
 )
-from hisatools.plotting import SPECTRAL, new_figure
+from hisatools.plotting.style import SPECTRAL, new_figure
 
 __all__ = [
     "plot_calibration",

@@ -27,7 +27,18 @@ HISTOGRAMS = (*COUNTS, *DRIFT_SUMS, *DRIFT_SQUARES)
 
 
 class DamagedFileError(InputError):
-    """A file that is cut off, or was changed by something else."""
+    """A file that is cut off, or was changed by something else.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from hisatools.performance.files import read_performance
+    >>> _ = Path("performance.fits").write_bytes(b"SIMPLE  =                    T")
+    >>> read_performance("performance.fits")
+    Traceback (most recent call last):
+        ...
+    hisatools.performance.files.DamagedFileError: performance.fits: damaged or not a ...
+    """
 
 
 def write_performance(performance, path, *, overwrite=False):
@@ -54,6 +65,17 @@ def write_performance(performance, path, *, overwrite=False):
     ------
     OutputError
         If the file exists and ``overwrite`` is False, or cannot be written.
+
+    Examples
+    --------
+    >>> from astropy.io import fits
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.performance import PerformanceModel
+    >>> from hisatools.performance.files import write_performance
+    >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+    >>> path = write_performance(performance, "performance.fits")
+    >>> fits.getheader(path, "N_IN_ALL")["CUNIT4"]
+    'K'
     """
     hdus = fits.HDUList([_primary(performance), *_histogram_images(performance.histograms)])
     if len(performance.models):
@@ -83,6 +105,15 @@ def read_performance(path):
     ------
     InputError
         If there is no such file, or it is damaged or of another kind.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.performance import PerformanceModel
+    >>> from hisatools.performance.files import read_performance
+    >>> path = PerformanceModel.from_pairs([(example_model(), example_result())]).write("performance.fits")
+    >>> read_performance(path).region("true_fraction").n_voxels
+    1456
     """
     path = Path(path).expanduser()
     path = path / "histograms.fits" if path.is_dir() else path

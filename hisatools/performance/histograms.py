@@ -34,6 +34,19 @@ class Histograms:
         N_in,all, N_in,det, N_out,all and N_out,true.
     drift_sums, drift_squares : `~numpy.ndarray` of float64, shape (n, 4)
         Sum of output minus input, and of its square, over the N_in,det voxels.
+
+    Examples
+    --------
+    >>> from hisatools.performance import Histograms, Voxels
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=1)
+    >>> truth = Voxels.of(model)
+    >>> found = truth.only(model.cube.kelvin > 70)  # as if nothing else had been found
+    >>> histograms = Histograms.compare(truth, found)
+    >>> int(histograms.column("n_in_all").sum()), int(histograms.column("n_in_det").sum())
+    (2140, 1283)
+    >>> histograms.shape == histograms.image("n_in_det").shape, len((histograms + histograms).bins)
+    (True, 176)
     """
 
     bins: np.ndarray
@@ -95,7 +108,8 @@ class Histograms:
         Parameters
         ----------
         name : str
-            One of `COUNTS`, `DRIFT_SUMS` or `DRIFT_SQUARES`.
+            ``n_in_all``, ``n_in_det``, ``n_out_all`` or ``n_out_true``; or ``drift_sum_`` or
+            ``drift_square_`` and the name of an observable.
 
         Returns
         -------
@@ -147,7 +161,7 @@ class Histograms:
         Parameters
         ----------
         images : dict of `~numpy.ndarray`
-            All names of `COUNTS`, `DRIFT_SUMS` and `DRIFT_SQUARES`, of one 4-D shape.
+            All names that `column` takes, of one 4-D shape.
         origin : sequence of 4 int
             Lattice numbers of the first bin.
 

@@ -37,6 +37,15 @@ class InjectedCube:
         What is to be searched.
     delta_t, t_unabsorbed : `~astropy.units.Quantity`, shape (n_v, n_y, n_x), K
         The absorption put in (0 or negative), and the emission without it.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.performance.injection import InjectedCube
+    >>> model = example_model()
+    >>> injected = InjectedCube(model.cube, model.delta_t, model.t_unabsorbed)
+    >>> int(injected.mask.sum()), injected.pixel_scale.round(1)
+    (93620, <Quantity 0.3 arcmin>)
     """
 
     cube: HISACube
@@ -78,6 +87,17 @@ class Sky:
     correlation : `~hisatools.noise.NoiseCorrelation`
     parameters : `~hisatools.simulate.ModelParameters`
         Of the pucks.
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance.injection import measure_sky
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> cube = simulate_cube(ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60), seed=3).cube
+    >>> sky = measure_sky(cube, HISAExtractor(n_passes=1), n_pucks=20)  # doctest: +IGNORE_WARNINGS
+    >>> injected = sky.inject(1)
+    >>> injected.cube.shape, injected.delta_t.min().round()
+    ((16, 72, 72), <Quantity -7. K>)
     """
 
     cube: HISACube
@@ -145,6 +165,16 @@ def measure_sky(cube, extractor, *, n_pucks=None, noise="drawn", workers=1, prog
         If ``noise`` or ``n_pucks`` is impossible.
     InputError
         If the cube is a single spectrum, or too small for its noise to be measured.
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance.injection import measure_sky
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> cube = simulate_cube(ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60), seed=3).cube
+    >>> sky = measure_sky(cube, HISAExtractor(n_passes=1), noise="own")  # doctest: +IGNORE_WARNINGS
+    >>> sky.parameters.n_pucks, sky.box_pix, sky.occupied.shape
+    (5, 7, (16, 72, 72))
     """
     if noise not in NOISES:
         raise ParameterError(f"noise must be one of {', '.join(NOISES)}, got {noise!r}")

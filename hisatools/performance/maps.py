@@ -7,17 +7,8 @@ from scipy import ndimage
 from hisatools.errors import ParameterError
 from hisatools.performance.assessment import equivalent_sigma
 from hisatools.performance.slices import AMOUNT_MAP
-from hisatools.plotting import (
-    BLANK,
-    LABELS,
-    SKY_AXES,
-    color_limits,
-    draw_map,
-    draw_overlay,
-    label_sky,
-    new_figure,
-    velocity_label,
-)
+from hisatools.plotting.maps import draw_map, draw_overlay, label_sky
+from hisatools.plotting.style import BLANK, LABELS, SKY_AXES, color_limits, new_figure, velocity_label
 
 __all__ = ["plot_reliability", "plot_sample"]
 

@@ -29,6 +29,18 @@ class Measure:
         Effective number of independent voxels behind each value.
     origin : sequence of 4 int
         Lattice numbers of the first bin along each axis.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import PerformanceModel
+    >>> from hisatools.datasets import example_model, example_result
+    >>> throughput = PerformanceModel.from_pairs([(example_model(), example_result())]).throughput
+    >>> throughput.centres("velocity_width")[:3]
+    <Quantity [0.75, 1.25, 1.75] km / s>
+    >>> at = {"t_unabsorbed": 69 * u.K, "angular_width": 6 * u.arcmin, "velocity_width": 0.8 * u.km / u.s}
+    >>> throughput.at(delta_t=[-10, -2, -80] * u.K, **at).round(1)  # nothing was as deep as 80 K
+    array([0.9, 0.3, nan], dtype=float32)
     """
 
     name: str
@@ -201,6 +213,19 @@ class MeasureSlice:
         As in `Measure`.
     at : dict
         Where the plane cuts the other two axes.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import PerformanceModel
+    >>> from hisatools.datasets import example_model, example_result
+    >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+    >>> at = {"angular_width": 6 * u.arcmin, "velocity_width": 0.8 * u.km / u.s}
+    >>> plane = performance.slice("throughput", "t_unabsorbed", "delta_t", **at)
+    >>> plane.x_name, plane.y_name, plane.value.shape
+    ('t_unabsorbed', 'delta_t', (19, 54))
+    >>> plane.x[15], plane.y[-4], round(float(plane.value[-4, 15]), 1)
+    (<Quantity 68.75 K>, <Quantity -8.75 K>, 0.9)
     """
 
     name: str

@@ -45,17 +45,18 @@ class PerformanceModel:
 
     Examples
     --------
-    The absorption of a model cube, taken as what was found in it, is found completely:
+    What one pass finds in a model cube, compared with the absorption that was put into it:
 
     >>> import astropy.units as u
     >>> from hisatools import PerformanceModel
-    >>> from hisatools.simulate import ModelParameters, simulate_cube
-    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=1)
-    >>> perfect = PerformanceModel.from_pairs([(model, model)])
-    >>> perfect.region("throughput", delta_t=(None, -2 * u.K)).value
-    1.0
-    >>> perfect.drift("delta_t").value.unit
-    Unit("K")
+    >>> from hisatools.datasets import example_model, example_result
+    >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+    >>> found = performance.region("throughput", delta_t=(None, -20 * u.K))
+    >>> real = performance.region("true_fraction", delta_t=(None, -20 * u.K))
+    >>> round(float(found.value), 2), round(float(real.value), 2)
+    (0.12, 1.0)
+    >>> performance.region("drift_delta_t", delta_t=(None, -20 * u.K)).value.round(1)
+    <Quantity 1.7 K>
     """
 
     histograms: Histograms
@@ -69,34 +70,94 @@ class PerformanceModel:
 
     @classmethod
     def run(cls, n_models=8, **settings):
-        """Extract model cubes of the paper's section 3.2; see `hisatools.performance.run_models`."""
+        """Extract model cubes of the paper's section 3.2; see `hisatools.performance.run_models`.
+
+        Examples
+        --------
+        One cube, smaller than a model of any use, so that it takes a second:
+
+        >>> from hisatools import HISAExtractor, PerformanceModel
+        >>> from hisatools.simulate import ModelParameters
+        >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
+        >>> how = {"seed": 3, "extractor": HISAExtractor(n_passes=1)}
+        >>> performance = PerformanceModel.run(1, parameters=small, **how)  # doctest: +IGNORE_WARNINGS
+        >>> performance.region("throughput").n_voxels
+        17877
+        """
         from hisatools.performance.runs import run_models
 
         return run_models(n_models, **settings)
 
     @classmethod
     def inject(cls, cube, n_models=4, **settings):
-        """Put absorption into a real cube; see `hisatools.performance.run_injections`."""
+        """Put absorption into a real cube; see `hisatools.performance.run_injections`.
+
+        Examples
+        --------
+        >>> from hisatools import HISAExtractor, PerformanceModel
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> small = ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60)
+        >>> cube = simulate_cube(small, seed=3).cube
+        >>> how = {"n_pucks": 20, "extractor": HISAExtractor(n_passes=1)}
+        >>> performance = PerformanceModel.inject(cube, 1, noise="own", **how)  # doctest: +IGNORE_WARNINGS
+        >>> performance.meta["kind"], performance.meta["noise"]
+        ('injection', 'own')
+        """
         from hisatools.performance.runs import run_injections
 
         return run_injections(cube, n_models, **settings)
 
     @classmethod
     def from_pairs(cls, pairs, **settings):
-        """Compare results with truths of your own; see `hisatools.performance.compare_pairs`."""
+        """Compare results with truths of your own; see `hisatools.performance.compare_pairs`.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> pairs = [(example_model(), example_result())]
+        >>> performance = PerformanceModel.from_pairs(pairs, correlated_voxels=20)
+        >>> deep = performance.region("throughput", delta_t=(None, -20 * u.K))
+        >>> round(float(deep.value), 2), round(float(deep.uncertainty), 2)
+        (0.12, 0.02)
+        """
         from hisatools.performance.pairs import compare_pairs
 
         return compare_pairs(pairs, **settings)
 
     @classmethod
     def read(cls, path):
-        """Read what `write` wrote; see `hisatools.performance.files.read_performance`."""
+        """Read what `write` wrote; see `hisatools.performance.files.read_performance`.
+
+        Examples
+        --------
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> made = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> performance = PerformanceModel.read(made.write("performance.fits"))
+        >>> performance.meta["kind"], performance.region("throughput").n_voxels
+        ('pairs', 93620)
+        """
         from hisatools.performance.files import read_performance
 
         return read_performance(path)
 
     def write(self, path, *, overwrite=False):
-        """Write one FITS file; see `hisatools.performance.files.write_performance`."""
+        """Write one FITS file; see `hisatools.performance.files.write_performance`.
+
+        Examples
+        --------
+        >>> from astropy.io import fits
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> path = performance.write("performance.fits")
+        >>> with fits.open(path) as hdus:
+        ...     print(path, hdus["N_IN_ALL"].shape, int(hdus["N_IN_ALL"].data.sum()))
+        ...
+        performance.fits (19, 54, 28, 27) 93620
+        """
         from hisatools.performance.files import write_performance
 
         return write_performance(self, path, overwrite=overwrite)
@@ -118,6 +179,15 @@ class PerformanceModel:
         ------
         ParameterError
             If there is none, or if they are of different kinds or extractions.
+
+        Examples
+        --------
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> one = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> both = PerformanceModel.merge([one, one])
+        >>> one.region("throughput").n_voxels, both.region("throughput").n_voxels, len(both.models)
+        (93620, 187240, 2)
         """
         parts = list(parts)
         if not parts:
@@ -158,6 +228,15 @@ class PerformanceModel:
         -------
         Measure
             In K, arcmin or km/s.
+
+        Examples
+        --------
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> drift = performance.drift("t_unabsorbed")
+        >>> drift.name, drift.value.shape, str(drift.value.unit)
+        ('drift_t_unabsorbed', (19, 54, 28, 27), 'K')
         """
         axis_number(name)
         return self._drifts[name]
@@ -182,6 +261,16 @@ class PerformanceModel:
         ------
         ParameterError
             For any other name.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> throughput = performance.measure("throughput")
+        >>> throughput.value.shape, int(np.isfinite(throughput.value).sum())
+        ((19, 54, 28, 27), 13463)
         """
         check_measure(name)
         return getattr(self, name) if name in FRACTIONS else self.drift(name.removeprefix("drift_"))
@@ -201,6 +290,17 @@ class PerformanceModel:
         Returns
         -------
         MeasureSlice
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> widths = {"angular_width": 2 * u.arcmin, "velocity_width": 2 * u.km / u.s}
+        >>> plane = performance.slice("throughput", "t_unabsorbed", "delta_t", **widths)
+        >>> plane.value.shape, plane.x[0], plane.y[-1]
+        ((19, 54), <Quantity 31.25 K>, <Quantity -1.25 K>)
         """
         return self.measure(measure).slice(x, y, **at)
 
@@ -221,10 +321,16 @@ class PerformanceModel:
         Examples
         --------
         >>> import astropy.units as u
-        >>> from hisatools.performance import Histograms, PerformanceModel
-        >>> nothing = PerformanceModel(Histograms.empty())
-        >>> nothing.region("throughput", delta_t=(None, -20 * u.K)).n_voxels
-        0
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+        >>> for low, high in [(-10, 0), (-20, -10), (-40, -20)]:
+        ...     found = performance.region("throughput", delta_t=(low * u.K, high * u.K))
+        ...     print(low, high, round(float(found.value), 3), found.n_voxels)
+        ...
+        -10 0 0.003 82860
+        -20 -10 0.103 7043
+        -40 -20 0.119 3717
         """
         return region_value(self.histograms, measure, ranges, self.correlated_voxels)
 
@@ -240,6 +346,16 @@ class PerformanceModel:
         -------
         `~numpy.ndarray` of float32, shape (n_v, n_y, n_x)
             NaN outside accepted voxels, and in those unlike any accepted voxel of the models.
+
+        Examples
+        --------
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> result = example_result()
+        >>> performance = PerformanceModel.from_pairs([(example_model(), result)])
+        >>> likely = performance.true_fraction_at(result)
+        >>> likely.shape, round(float(likely[result.mask].mean()), 2)
+        ((32, 208, 208), 0.97)
         """
         voxels = Voxels.of(result)
         values = np.full(voxels.mask.shape, np.nan, np.float32)
@@ -268,6 +384,23 @@ class PerformanceModel:
         HISAWarning
             If the result was extracted with other parameters than the models, or if less than half of
             its accepted voxels are like voxels of the models.
+
+        Examples
+        --------
+        For brevity the model is made of the cube that is assessed; it should be of others like it:
+
+        >>> from hisatools import PerformanceModel
+        >>> from hisatools.datasets import example_model, example_result
+        >>> result = example_result()
+        >>> assessed = PerformanceModel.from_pairs([(example_model(), result)]).assess(result)
+        >>> for row in assessed.catalog:
+        ...     print(row["id"], row["n_voxels"], f"{row['reliability']:.2f} {row['completeness']:.2f}")
+        ...
+        1 54 1.00 nan
+        2 259 1.00 0.00
+        3 208 1.00 0.00
+        4 419 1.00 0.00
+        5 516 0.92 0.00
         """
         from hisatools.performance.assessment import assess
 

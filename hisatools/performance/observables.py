@@ -27,6 +27,17 @@ class Observable:
         Width of a bin; the edges are whole multiples of it.
     label : str
         For the axes of figures.
+
+    Examples
+    --------
+    >>> from hisatools.performance import OBSERVABLES
+    >>> for observable in OBSERVABLES:
+    ...     print(observable.name, observable.step * observable.unit)
+    ...
+    delta_t 2.5 K
+    t_unabsorbed 2.5 K
+    angular_width 0.5 arcmin
+    velocity_width 0.5 km / s
     """
 
     name: str
@@ -35,6 +46,7 @@ class Observable:
     label: str
 
 
+#: The four axes of the parameter space, in their order: name, unit, width of a bin and label of each.
 OBSERVABLES = (
     Observable("delta_t", u.K, 2.5, r"$\Delta T$ (K)"),
     Observable("t_unabsorbed", u.K, 2.5, r"$T_\mathrm{U}$ (K)"),
@@ -77,6 +89,13 @@ def lattice_bins(values):
     Returns
     -------
     `~numpy.ndarray` of int32, same shape
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.performance.observables import lattice_bins
+    >>> lattice_bins(np.array([[-21.0, 96.0, 3.2, 2.4]]))  # bins of 2.5 K, 2.5 K, 0.5 arcmin and 0.5 km/s
+    array([[-9, 38,  6,  4]], dtype=int32)
     """
     return np.floor(values / STEPS + EDGE_TOLERANCE).astype(np.int32)
 
@@ -90,6 +109,16 @@ class Voxels:
     mask : `~numpy.ndarray` of bool, shape (n_v, n_y, n_x)
     values : `~numpy.ndarray` of float32, shape (n, 4)
         One row for each True voxel in the order of the array, in the units of `OBSERVABLES`.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.performance import Voxels
+    >>> voxels = Voxels.of(example_result())
+    >>> len(voxels), voxels.values.shape
+    (1456, (1456, 4))
+    >>> voxels.values.mean(axis=0).round()  # dT and T_U in K, widths in arcmin and km/s
+    array([-16., 121.,   2.,   2.], dtype=float32)
     """
 
     mask: np.ndarray

@@ -25,6 +25,16 @@ class RegionValue:
         Voxels behind the value.
     bounds : dict
         Name of each limited observable: (low, high), on edges of bins; None where there is no limit.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import PerformanceModel
+    >>> from hisatools.datasets import example_model, example_result
+    >>> performance = PerformanceModel.from_pairs([(example_model(), example_result())])
+    >>> deep = performance.region("true_fraction", delta_t=(None, -20 * u.K))
+    >>> round(float(deep.value), 2), deep.n_voxels, deep.bounds["delta_t"][1]
+    (1.0, 352, <Quantity -20. K>)
     """
 
     measure: str

@@ -44,6 +44,14 @@ def write_report(performance, folder, *, parts=()):
     -----
     HISAWarning
         If a figure cannot be drawn; the other files are written nevertheless.
+
+    Examples
+    --------
+    >>> from hisatools.performance import Histograms, PerformanceModel
+    >>> from hisatools.performance.report import write_report
+    >>> tables = write_report(PerformanceModel(Histograms.empty()), "report")  # doctest: +IGNORE_WARNINGS
+    >>> sorted(tables)
+    ['models', 'regions']
     """
     parts = list(parts)
     tables = {"models": performance.models, "regions": region_table(performance)}
@@ -69,6 +77,18 @@ def read_parts(folder, seeds):
     Returns
     -------
     list of `~hisatools.PerformanceModel`
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance import run_models
+    >>> from hisatools.performance.report import read_parts
+    >>> from hisatools.simulate import ModelParameters
+    >>> small = ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60)
+    >>> how = {"parameters": small, "seed": 3, "extractor": HISAExtractor(n_passes=1), "folder": "models"}
+    >>> performance = run_models(1, **how)  # doctest: +IGNORE_WARNINGS
+    >>> len(read_parts("models", [3]))
+    1
     """
     from hisatools.performance.files import read_performance
     from hisatools.performance.runs import model_path

@@ -82,6 +82,19 @@ def run_models(
         If both ``shape`` and ``parameters`` are given, or the files are of another run.
     OutputError
         If ``folder`` holds files of an earlier run and ``resume`` is False.
+
+    Examples
+    --------
+    One cube, smaller than a model of any use, so that it takes a second:
+
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance import run_models
+    >>> from hisatools.simulate import ModelParameters
+    >>> small = ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100)
+    >>> how = {"seed": 3, "extractor": HISAExtractor(n_passes=1)}
+    >>> performance = run_models(1, parameters=small, **how)  # doctest: +IGNORE_WARNINGS
+    >>> len(performance.models), performance.region("true_fraction").n_voxels
+    (1, 409)
     """
     if shape is not None and parameters is not None:
         raise ParameterError(f"give shape={shape} or parameters, not both; parameters hold a shape")
@@ -155,6 +168,18 @@ def run_injections(
         If an argument is impossible, or the files in ``folder`` are of another run.
     OutputError
         If ``folder`` holds files of an earlier run and ``resume`` is False.
+
+    Examples
+    --------
+    >>> from hisatools import HISAExtractor
+    >>> from hisatools.performance import run_injections
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> small = ModelParameters(shape=(16, 72, 72), n_pucks=8, n_components=60)
+    >>> cube = simulate_cube(small, seed=3).cube
+    >>> how = {"n_pucks": 20, "extractor": HISAExtractor(n_passes=1)}
+    >>> performance = run_injections(cube, 1, **how)  # doctest: +IGNORE_WARNINGS
+    >>> performance.meta["kind"], performance.region("throughput").n_voxels
+    ('injection', 10087)
     """
     extractor = HISAExtractor() if extractor is None else extractor
     # Before the long extraction that comes first.

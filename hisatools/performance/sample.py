@@ -28,10 +28,23 @@ class Sample:
     Parameters
     ----------
     channel, row : dict of `~numpy.ndarray`
-        The images of `IMAGES` in one channel, shape (n_y, n_x), and in one row, shape (n_v, n_x).
+        The images ``delta_t_in``, ``t_on``, ``delta_t_out``, ``t_unabsorbed_out``, ``angular_width_out`` and
+        ``velocity_width_out``, in K, arcmin and km/s: in one channel, shape (n_y, n_x), and in one row,
+        shape (n_v, n_x).
     channel_number, row_number : int
     wcs : `~astropy.wcs.WCS`
         Of the whole cube.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.performance import Sample, Voxels
+    >>> model, result = example_model(), example_result()
+    >>> sample = Sample.take(Voxels.of(model), model.delta_t.value, Voxels.of(result), result)
+    >>> sample.channel_number, sample.row_number
+    (15, 115)
+    >>> sample.channel["delta_t_in"].shape, sample.row["delta_t_out"].shape
+    ((208, 208), (32, 208))
     """
 
     channel: dict

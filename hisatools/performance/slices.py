@@ -5,7 +5,7 @@ import numpy as np
 from hisatools.parameters import check_number
 from hisatools.performance.measures import _plain
 from hisatools.performance.observables import NAMES, OBSERVABLES, STEPS, axis_number, lattice_bins
-from hisatools.plotting import new_figure
+from hisatools.plotting.style import new_figure
 
 __all__ = ["plot_drifts", "plot_fractions"]
 

@@ -30,6 +30,15 @@ class SmoothingParameters(_Parameters):
     min_samples : float
         A point has support if there are as many independent voxels within half a FWHM of it along every
         axis, and some on both sides of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import astropy.units as u
+    >>> from hisatools.performance import SmoothingParameters
+    >>> smoothing = SmoothingParameters(fraction=0.3, min_fwhm_delta_t=3 * u.K)
+    >>> smoothing.fwhm("delta_t", np.array([-2.0, -20.0, -60.0]))
+    array([ 3.,  6., 18.])
     """
 
     fraction: float = _number(0.5, inclusive=True)

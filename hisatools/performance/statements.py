@@ -42,7 +42,8 @@ class Statement:
     text : str
         The statement in short.
     measure : str
-        A measure of `~hisatools.PerformanceModel.region`, or one of `SPECIAL`.
+        A measure of `~hisatools.PerformanceModel.region`, or one that only statements have,
+        such as ``accepted_share``.
     ranges : dict
         Part of the parameter space, as for `~hisatools.PerformanceModel.region`.
     wanted : (low, high) or None
@@ -50,6 +51,14 @@ class Statement:
         included but for 0, which has a meaning of its own: (0, high) and (0, None) ask for more than
         0, (None, 0) for less, and (0, 0) for nothing but 0 (of a ``drift_balance``: 0 within 2 sigma).
         None wants nothing.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.performance.statements import Statement
+    >>> deep = {"delta_t": (None, -20 * u.K)}
+    >>> Statement("3.4.1", "deep absorption is found", "throughput", deep, (0.5, None)).measure
+    'throughput'
     """
 
     section: str
@@ -198,7 +207,7 @@ def region_table(performance):
     Returns
     -------
     `~astropy.table.QTable`
-        One row for each of `STATEMENTS`, with the columns ``section``, ``statement``, ``region``,
+        One row for each statement, with the columns ``section``, ``statement``, ``region``,
         ``measure``, ``value``, ``unit``, ``uncertainty``, ``n_voxels``, ``wanted`` and ``met``.
         Regions reach to edges of bins: a limit within a bin is moved outwards.
 

@@ -102,7 +102,8 @@ def _planes(found, values):
 
 
 def _draw(maps, path):
-    from hisatools.plotting import label_sky, new_figure
+    from hisatools.plotting.maps import label_sky
+    from hisatools.plotting.style import new_figure
 
     figure = new_figure(7, 5.5)
     ax = figure.add_subplot(projection=maps.wcs)

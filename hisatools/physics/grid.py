@@ -64,7 +64,7 @@ class GasGrid:
         """
         from matplotlib.colors import LogNorm
 
-        from hisatools.plotting import new_figure
+        from hisatools.plotting.style import new_figure
 
         ax = new_figure(6, 4.5).add_subplot() if ax is None else ax
         ax.set_facecolor("0.85")

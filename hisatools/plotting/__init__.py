@@ -6,56 +6,12 @@ has no data grey; all colours remain distinct for colour-blind readers.
 """
 
 from hisatools.plotting.catalog import plot_catalog
-from hisatools.plotting.chosen import deepest_channel, deepest_sight_line
-from hisatools.plotting.maps import (
-    draw_map,
-    draw_overlay,
-    draw_pale_map,
-    label_sky,
-    plot_channel,
-    plot_passes,
-)
+from hisatools.plotting.maps import plot_channel, plot_passes
 from hisatools.plotting.slices import plot_longitude_velocity, plot_slice
-from hisatools.plotting.spectra import draw_spectrum, plot_spectrum, velocity_bins
+from hisatools.plotting.spectra import plot_spectrum
 from hisatools.plotting.stages import plot_spatial_stages, plot_spectral_stages
-from hisatools.plotting.style import (
-    ABSORPTION_MAP,
-    ACCEPTED,
-    BLANK,
-    EMISSION_MAP,
-    LABELS,
-    REJECTED,
-    SKY_AXES,
-    SPATIAL,
-    SPECTRAL,
-    UNABSORBED,
-    color_limits,
-    new_figure,
-    position_text,
-    velocity_label,
-    velocity_text,
-)
 
 __all__ = [
-    "ABSORPTION_MAP",
-    "ACCEPTED",
-    "BLANK",
-    "EMISSION_MAP",
-    "LABELS",
-    "REJECTED",
-    "SKY_AXES",
-    "SPATIAL",
-    "SPECTRAL",
-    "UNABSORBED",
-    "color_limits",
-    "deepest_channel",
-    "deepest_sight_line",
-    "draw_map",
-    "draw_overlay",
-    "draw_pale_map",
-    "draw_spectrum",
-    "label_sky",
-    "new_figure",
     "plot_catalog",
     "plot_channel",
     "plot_longitude_velocity",
@@ -64,8 +20,4 @@ __all__ = [
     "plot_spatial_stages",
     "plot_spectral_stages",
     "plot_spectrum",
-    "position_text",
-    "velocity_bins",
-    "velocity_label",
-    "velocity_text",
 ]

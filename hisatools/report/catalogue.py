@@ -3,7 +3,8 @@
 import numpy as np
 
 from hisatools.outlines import pixel_outlines
-from hisatools.plotting import deepest_sight_line, position_text
+from hisatools.plotting.chosen import deepest_sight_line
+from hisatools.plotting.style import position_text
 from hisatools.report.channels import sky_names
 from hisatools.report.numbers import plain, text
 from hisatools.results import MaskBit, flagged

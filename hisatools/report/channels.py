@@ -5,7 +5,7 @@ import base64
 import numpy as np
 
 from hisatools.catalog import sky_frame
-from hisatools.plotting import deepest_channel
+from hisatools.plotting.chosen import deepest_channel
 from hisatools.report.numbers import plain
 from hisatools.report.rasters import Scale, block_factor, block_mean, block_or, color_table, grey_webp
 from hisatools.results import MaskBit, flagged

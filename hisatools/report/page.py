@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hisatools.errors import BackendUnavailableError, ParameterError
 from hisatools.io.writing import writing_file
-from hisatools.plotting import ACCEPTED, REJECTED, SPATIAL, SPECTRAL, UNABSORBED
+from hisatools.plotting.style import ACCEPTED, REJECTED, SPATIAL, SPECTRAL, UNABSORBED
 from hisatools.report import catalogue, facts, searches
 from hisatools.report.channels import channel_maps, color_tables
 from hisatools.report.numbers import plain, text

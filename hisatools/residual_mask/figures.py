@@ -2,17 +2,8 @@
 
 import numpy as np
 
-from hisatools.plotting import (
-    ACCEPTED,
-    BLANK,
-    REJECTED,
-    SPATIAL,
-    SPECTRAL,
-    color_limits,
-    draw_overlay,
-    label_sky,
-    new_figure,
-)
+from hisatools.plotting.maps import draw_overlay, label_sky
+from hisatools.plotting.style import ACCEPTED, BLANK, REJECTED, SPATIAL, SPECTRAL, color_limits, new_figure
 from hisatools.residual_mask.posterior import AXES
 
 __all__ = ["plot_convergence", "plot_corner", "plot_histogram", "plot_map"]
@@ -36,6 +27,17 @@ def plot_convergence(result, *, figure=None):
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker
+    >>> from hisatools.residual_mask.figures import plot_convergence
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> figure = plot_convergence(ResidualMasker().run(model.tracer, model.gas))
+    >>> figure.savefig("convergence.png")
+    >>> figure.axes[0].get_title()
+    '93 rounds, stable; dashed: all pixels reached'
     """
     history, has_gas = result.history, result.gas is not None
     figure = new_figure(7, 7 if has_gas else 5.2) if figure is None else figure
@@ -89,6 +91,16 @@ def plot_histogram(result, round=-1, *, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker
+    >>> from hisatools.residual_mask.figures import plot_histogram
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> ax = plot_histogram(ResidualMasker().run(model.tracer, model.gas))
+    >>> ax.get_title(), ax.get_ylabel()
+    ('Round 93 of 93', 'Pixels')
     """
     row = result.row_of(round)
     mode, sigma = (result.history[name][row].value for name in ("mode", "sigma"))
@@ -137,6 +149,16 @@ def plot_map(result, round=-1, *, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker
+    >>> from hisatools.residual_mask.figures import plot_map
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, map_wcs, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> result = ResidualMasker().run(model.tracer, model.gas, wcs=map_wcs((64, 64)))
+    >>> plot_map(result).get_title()
+    'Round 93 of 93: 368 pixels masked'
     """
     row = result.row_of(round)
     if ax is None:
@@ -180,6 +202,19 @@ def plot_corner(likelihood, *, figure=None):
     Returns
     -------
     `~matplotlib.figure.Figure`
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import width_likelihood
+    >>> from hisatools.residual_mask.figures import plot_corner
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> small = DustModelParameters(shape=(32, 32), extra_share=0)
+    >>> model = simulate_dust(small, seed=6200, velocity_width=18 * u.km / u.s, n_channels=40)
+    >>> widths = np.arange(10, 30.2, 0.5) * u.km / u.s
+    >>> found = width_likelihood(model.cube, model.tracer, centre=0 * u.km / u.s, widths=widths)
+    >>> len(plot_corner(found).axes)
+    9
     """
     figure = new_figure(7.5, 7.0) if figure is None else figure
     panels = figure.subplots(3, 3, sharex="col")

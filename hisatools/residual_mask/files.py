@@ -61,6 +61,16 @@ def write_mask(result, folder, *, overwrite=False):
     ------
     OutputError
         If the folder holds files and ``overwrite`` is False, or if it cannot be written.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker
+    >>> from hisatools.residual_mask.files import write_mask
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> folder = write_mask(ResidualMasker().run(model.tracer, model.gas), "masked")
+    >>> sorted(path.name for path in folder.glob("*.fits"))
+    ['gas.fits', 'mask.fits', 'residual.fits', 'tracer.fits']
     """
     with writing_folder(folder, overwrite=overwrite, names=MASK_FILES) as part:
         flags = (
@@ -98,6 +108,17 @@ def read_mask(folder):
     ------
     InputError
         If a file is missing or damaged.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker, ResidualMaskResult
+    >>> from hisatools.residual_mask.files import read_mask, write_mask
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> folder = write_mask(ResidualMasker().run(model.tracer, model.gas), "masked")
+    >>> again = ResidualMaskResult(**read_mask(folder))
+    >>> again.mask.shape, again.ratio.round(3)  # 0.05 mag were put in
+    ((64, 64), <Quantity 0.05 1e-20 cm2 mag>)
     """
     folder = Path(folder).expanduser()
     content = _read_json(folder / "parameters.json")
@@ -144,6 +165,19 @@ def write_likelihood(likelihood, folder, *, overwrite=False):
     ------
     OutputError
         As `write_mask`.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import width_likelihood
+    >>> from hisatools.residual_mask.files import write_likelihood
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> small = DustModelParameters(shape=(32, 32), extra_share=0)
+    >>> model = simulate_dust(small, seed=6200, velocity_width=18 * u.km / u.s, n_channels=40)
+    >>> widths = np.arange(14, 22.1, 0.25) * u.km / u.s
+    >>> found = width_likelihood(model.cube, model.tracer, centre=0 * u.km / u.s, widths=widths)
+    >>> sorted(path.name for path in write_likelihood(found, "width").iterdir())
+    ['corner.png', 'intervals.ecsv', 'likelihood.fits', 'likelihood.json']
     """
     with writing_folder(folder, overwrite=overwrite, names=LIKELIHOOD_FILES) as part:
         header = fits.Header()
@@ -172,6 +206,20 @@ def read_likelihood(folder):
     ------
     InputError
         If a file is missing or damaged.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import WidthLikelihood, width_likelihood
+    >>> from hisatools.residual_mask.files import read_likelihood, write_likelihood
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> small = DustModelParameters(shape=(32, 32), extra_share=0)
+    >>> model = simulate_dust(small, seed=6200, velocity_width=18 * u.km / u.s, n_channels=40)
+    >>> widths = np.arange(14, 22.1, 0.25) * u.km / u.s
+    >>> found = width_likelihood(model.cube, model.tracer, centre=0 * u.km / u.s, widths=widths)
+    >>> again = WidthLikelihood(**read_likelihood(write_likelihood(found, "width")))
+    >>> again.best["width"], again.n_pixels
+    (<Quantity 18. km / s>, 1024)
     """
     folder = Path(folder).expanduser()
     content = _read_json(folder / "likelihood.json")
@@ -200,6 +248,16 @@ def remove_likelihood(folder):
     ------
     OutputError
         If the files cannot be removed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from hisatools.residual_mask.files import remove_likelihood
+    >>> Path("width").mkdir()
+    >>> _ = Path("width/likelihood.json").write_text("{}")
+    >>> remove_likelihood("width")
+    >>> Path("width").exists()
+    False
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():

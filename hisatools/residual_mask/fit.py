@@ -26,6 +26,13 @@ class LineFitSums:
         Of the two.
     n_pixels : int
         How many were fitted.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask.fit import LineFitSums
+    >>> line = LineFitSums(0.05, 0.1, 0.001, 0.01, -8e-6, 4000)  # mag per 1e20 cm^-2, and mag
+    >>> line.model(8.0)
+    0.5
     """
 
     ratio: float
@@ -44,6 +51,13 @@ def halfway(before, after):
     """``after`` with ratio and intercept in the middle between both fits.
 
     Where a few pixels flip back and forth, whole steps would do so for ever.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask.fit import LineFitSums, halfway
+    >>> before = LineFitSums(0.04, 0.1, 0.001, 0.01, -8e-6, 4000)
+    >>> halfway(before, LineFitSums(0.06, 0.1, 0.001, 0.01, -8e-6, 4100)).ratio
+    0.05
     """
     return replace(
         after, ratio=(before.ratio + after.ratio) / 2, intercept=(before.intercept + after.intercept) / 2
@@ -72,6 +86,19 @@ def fit_line(tracer, gas, weights=None, *, intercept=None, pixels_per_beam=1.0):
     ------
     InputError
         If there are too few pixels, or the gas is the same in all of them and no intercept is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.residual_mask.fit import fit_line
+    >>> rng = np.random.default_rng(6200)
+    >>> gas = rng.uniform(4, 12, 1000)  # 1e20 cm^-2
+    >>> dust = 0.05 * gas + 0.1 + rng.normal(0, 0.03, 1000)  # mag
+    >>> line = fit_line(dust, gas)
+    >>> print(f"{line.ratio:.4f} +- {line.sigma_ratio:.4f}")
+    0.0499 +- 0.0004
+    >>> print(f"{line.intercept:.3f} +- {line.sigma_intercept:.3f}")
+    0.102 +- 0.003
     """
     n_free = (gas is not None) + (intercept is None)
     if tracer.size <= n_free:

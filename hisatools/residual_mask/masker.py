@@ -60,6 +60,13 @@ class ResidualMaskParameters(_Parameters):
         Pixels that share their noise; the uncertainties grow with its root.
     weighted : bool
         Whether pixels count by ``1 / error**2`` in the fit, where an error map is given.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker, ResidualMaskParameters
+    >>> masker = ResidualMasker(ResidualMaskParameters(n_sigma=4, edge_fwhm=0))
+    >>> masker.parameters.n_sigma, masker.parameters.growth
+    (4, 0.01)
     """
 
     n_sigma: float = _number(3.0)

@@ -41,6 +41,20 @@ class ResidualCubeMask:
     converged : `~numpy.ndarray` of bool, shape (n_v,)
     wcs : `~astropy.wcs.WCS` or None
     meta : dict
+
+    Examples
+    --------
+    Absorption of 12 K in two channels of noise of 2 K:
+
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import mask_residuals
+    >>> noise = np.random.default_rng(6200).normal(0, 2, (4, 64, 64))
+    >>> noise[1:3, 20:26, 30:36] -= 12
+    >>> found = mask_residuals(noise * u.K, absorption=True)
+    >>> found.mask.sum(axis=(1, 2)), found.sigma.round(1)
+    (array([ 3, 38, 44,  5]), <Quantity [2. , 2. , 2. , 1.9] K>)
+    >>> found.delta_t.min().round()
+    <Quantity -16. K>
     """
 
     mask: np.ndarray
@@ -75,6 +89,14 @@ class MissedAbsorptionParameters(_Parameters):
         O - T_U is smoothed with this Gaussian, about the beam; 0 for none.
     velocity_fwhm : Quantity, velocity
         And with this one along velocity; 0 for none.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.residual_mask import MissedAbsorptionParameters
+    >>> parameters = MissedAbsorptionParameters(background_fwhm=0.2 * u.deg, velocity_fwhm=2 * u.km / u.s)
+    >>> parameters.background_fwhm, parameters.smoothing_fwhm
+    (<Quantity 12. arcmin>, <Quantity 1. arcmin>)
     """
 
     background_fwhm: u.Quantity = _quantity(6.0 * u.arcmin)
@@ -225,6 +247,18 @@ def missed_absorption(cube, result, parameters=None, *, masking=None, velocity_r
     -----
     HISAWarning
         If part of the range lies outside the band.
+
+    Examples
+    --------
+    What an extraction left between -42 and -40 km/s, as one map:
+
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.residual_mask import missed_absorption
+    >>> model, result = example_model(), example_result()
+    >>> found = missed_absorption(model.cube, result, velocity_range=(-42, -40) * u.km / u.s)
+    >>> found.mask.shape, found.residual.unit
+    ((208, 208), Unit("K km / s"))
     """
     if not isinstance(cube, HISACube) or not isinstance(result, HISAResult):
         raise ParameterError(

@@ -34,6 +34,22 @@ class WidthLikelihood:
     centre : `~astropy.units.Quantity`, scalar, km/s
         Middle of the velocity ranges.
     meta : dict
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import width_likelihood
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> small = DustModelParameters(shape=(32, 32), extra_share=0)
+    >>> model = simulate_dust(small, seed=6200, velocity_width=18 * u.km / u.s, n_channels=40)
+    >>> widths = np.arange(10, 30.2, 0.5) * u.km / u.s
+    >>> found = width_likelihood(model.cube, model.tracer, centre=0 * u.km / u.s, widths=widths)
+    >>> found.best["width"], found.mean("width").round(1)  # 18 km/s were put in
+    (<Quantity 18. km / s>, <Quantity 17.9 km / s>)
+    >>> found.interval("width", 0.68).round(1)
+    <Quantity [17.7, 18.3] km / s>
+    >>> found.log_likelihood.shape[0], round(float(found.probability.sum()), 6)
+    (41, 1.0)
     """
 
     widths: u.Quantity

@@ -99,6 +99,19 @@ class ResidualMaskResult:
     parameters : `~hisatools.residual_mask.ResidualMaskParameters`
     wcs : `~astropy.wcs.WCS` or None
     meta : dict
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask import ResidualMasker
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> result = ResidualMasker().run(model.tracer, model.gas, error=model.error)
+    >>> int(result.mask.sum()), len(result.history), result.converged
+    (368, 93, True)
+    >>> result.sigma.round(3), result.intercept.round(2)  # 0.03 mag and 0.1 mag were put in
+    (<Quantity 0.03 mag>, <Quantity 0.1 mag>)
+    >>> result.residual[result.mask].mean().round(2), result.residual[~result.mask].mean().round(2)
+    (<Quantity 0.19 mag>, <Quantity 0. mag>)
     """
 
     tracer: u.Quantity
@@ -230,7 +243,7 @@ class ResidualMaskResult:
         return mask & self.reached_in_round(number)
 
     def row_of(self, number):
-        """Index in `history` of a round; refuses what is none."""
+        """Index in ``history`` of a round; refuses what is none."""
         n_rounds = len(self.history)
         fine = isinstance(number, int | np.integer) and (1 <= number <= n_rounds or -n_rounds <= number <= -1)
         if not fine:

@@ -56,6 +56,14 @@ class DustModelParameters(_Parameters):
         an edge of three pixels; or what stands out of a random field, with ragged outlines and few peaks.
     follows_gas : bool
         Whether clumps lie where N(HI) is high, as molecular clouds do, and not anywhere.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> clouds = DustModelParameters(shape=(64, 64), clumps="gaussian", follows_gas=True, extra_share=0.1)
+    >>> model = simulate_dust(clouds, seed=6200)
+    >>> round(float((model.extra.value > 0).mean()), 2)
+    0.1
     """
 
     shape: tuple = (160, 160)
@@ -104,6 +112,15 @@ class DustModel:
     cube : `~hisatools.HISACube` or None
         H I whose N(HI) over ``velocity_range`` is ``gas``; see `simulate_dust`.
     velocity_range : `~astropy.units.Quantity`, shape (2,), or None
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> model = simulate_dust(DustModelParameters(shape=(64, 64)), seed=6200)
+    >>> model.tracer.shape, model.tracer.mean().round(1), model.gas.mean().round()
+    ((64, 64), <Quantity 0.5 mag>, <Quantity 8. 1e+20 / cm2>)
+    >>> model.ratio, model.intercept, round(float(model.significance.max()))
+    (<Quantity 0.05 1e-20 cm2 mag>, <Quantity 0.1 mag>, 13)
     """
 
     tracer: u.Quantity
@@ -179,7 +196,14 @@ def simulate_dust(parameters=None, *, seed, velocity_width=None, n_channels=60):
 
 
 def map_wcs(shape, pixel_deg=1 / 60):
-    """A plain Galactic grid about l = 140 deg, b = 0 deg."""
+    """A plain Galactic grid about l = 140 deg, b = 0 deg.
+
+    Examples
+    --------
+    >>> from hisatools.residual_mask.simulated import map_wcs
+    >>> map_wcs((21, 21)).pixel_to_world(10, 10).to_string("decimal")
+    '140 0'
+    """
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cunit = ("GLON-CAR", "GLAT-CAR"), ("deg", "deg")
     wcs.wcs.crval, wcs.wcs.cdelt = (140.0, 0.0), (-pixel_deg, pixel_deg)

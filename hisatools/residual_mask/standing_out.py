@@ -28,6 +28,23 @@ def stands_out(significance, surroundings, parameters, *, workers=1):
     Returns
     -------
     `~numpy.ndarray` of bool, shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.residual_mask import ResidualMaskParameters
+    >>> from hisatools.residual_mask.standing_out import Surroundings, stands_out
+    >>> significance = np.zeros((9, 9))
+    >>> significance[3:6, 3:6] = 5
+    >>> significance[4, 2] = 2.5  # below the threshold of 3, and beside what is above it
+    >>> about = Surroundings(np.ones((9, 9), bool), fwhm_pix=2)
+    >>> masked = stands_out(significance.ravel(), about, ResidualMaskParameters())
+    >>> masked.reshape(9, 9)[2:7, 1:8].astype(int)
+    array([[0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 1, 1, 1, 0, 0],
+           [0, 0, 1, 1, 1, 0, 0],
+           [0, 0, 1, 1, 1, 0, 0],
+           [0, 0, 0, 0, 0, 0, 0]])
     """
     masked = significance > parameters.n_sigma
     if parameters.edge_fwhm > 0:
@@ -45,6 +62,18 @@ class Surroundings:
     used : `~numpy.ndarray` of bool, shape (n_y, n_x)
     fwhm_pix : float
         Of the Gaussian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.residual_mask.standing_out import Surroundings
+    >>> values = np.zeros((5, 5))
+    >>> values[2, 2] = 1
+    >>> about = Surroundings(np.ones((5, 5), bool), fwhm_pix=2)
+    >>> about.mean(values.ravel()).reshape(5, 5)[2].round(3)
+    array([0.019, 0.114, 0.221, 0.114, 0.019])
+    >>> int(about.near(values.ravel() > 0, 1).sum())
+    9
     """
 
     def __init__(self, used, fwhm_pix):

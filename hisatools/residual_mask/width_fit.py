@@ -32,6 +32,18 @@ class VelocityWidthFit:
         Width that each round started from, the one it found, and how many pixels it masked.
     converged : bool
         Whether both ends of the range moved by less than the tolerance in the last round.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import fit_velocity_width
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> small = DustModelParameters(shape=(48, 48), extra_share=0.1)
+    >>> model = simulate_dust(small, seed=6200, velocity_width=18 * u.km / u.s, n_channels=40)
+    >>> widths = np.arange(14, 22.1, 0.1) * u.km / u.s
+    >>> found = fit_velocity_width(model.cube, model.tracer, centre=0 * u.km / u.s, widths=widths)
+    >>> found.converged, len(found.rounds), int(found.mask.mask.sum())
+    (True, 2, 109)
     """
 
     mask: ResidualMaskResult
@@ -91,6 +103,18 @@ def fit_velocity_width(
     -----
     HISAWarning
         If ``max_rounds`` end the search.
+
+    Examples
+    --------
+    >>> import astropy.units as u, numpy as np
+    >>> from hisatools.residual_mask import fit_velocity_width
+    >>> from hisatools.residual_mask.simulated import DustModelParameters, simulate_dust
+    >>> small = DustModelParameters(shape=(48, 48), extra_share=0.1)
+    >>> model = simulate_dust(small, seed=6200, velocity_width=18 * u.km / u.s, n_channels=40)
+    >>> widths = np.arange(14, 22.1, 0.1) * u.km / u.s
+    >>> found = fit_velocity_width(model.cube, model.tracer, centre=0 * u.km / u.s, widths=widths)
+    >>> found.likelihood.interval("width", 0.95).round(1)  # 18 km/s were put in
+    <Quantity [17.9, 18.5] km / s>
     """
     kms = u.km / u.s
     max_rounds = check_number("max_rounds", max_rounds, integer=True)

@@ -36,6 +36,14 @@ class ChannelPlan:
         Channels in which the range ends.
     shares : `~numpy.ndarray`, shape (n_w, 2)
         Their part that lies in it; 0 where the range ends between two channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.residual_mask.width_sums import plan_channels
+    >>> plan = plan_channels(np.arange(-5.0, 6.0), 1.0, 0.0, np.array([3.0, 4.0]))
+    >>> plan.n_whole, plan.channels
+    (array([3, 3]), array([3, 4, 5, 6, 7]))
     """
 
     order: np.ndarray
@@ -61,6 +69,16 @@ def plan_channels(velocity, channel_width, centre, widths):
     Returns
     -------
     ChannelPlan
+
+    Examples
+    --------
+    Channels of 1 km/s; a width of 4 km/s takes half of two more than one of 3 km/s does:
+
+    >>> import numpy as np
+    >>> from hisatools.residual_mask.width_sums import plan_channels
+    >>> plan = plan_channels(np.arange(-5.0, 6.0), 1.0, 0.0, np.array([3.0, 4.0]))
+    >>> plan.parts[1], plan.shares[1]
+    (array([3, 7]), array([0.5, 0.5]))
     """
     half = widths[:, None] / 2
     shares = channel_shares(velocity, channel_width, centre - half, centre + half)
@@ -95,6 +113,18 @@ def width_sums(kelvin, channel_width, plan, index, tracer, weights, *, workers=1
     -------
     `~numpy.ndarray`, shape (n_w, 3)
         N in 1e20 cm^-2.
+
+    Examples
+    --------
+    50 K over 3 km/s is 2.7e20 cm^-2 in each of four pixels:
+
+    >>> import numpy as np
+    >>> from hisatools.residual_mask.width_sums import plan_channels, width_sums
+    >>> plan = plan_channels(np.arange(-5.0, 6.0), 1.0, 0.0, np.array([3.0, 4.0]))
+    >>> kelvin = np.full((11, 2, 2), 50, np.float32)
+    >>> width_sums(kelvin, 1.0, plan, np.arange(4), np.ones(4), np.ones(4)).round(2)
+    array([[10.94, 29.91, 10.94],
+           [14.58, 53.17, 14.58]])
     """
     flat = kelvin.reshape(kelvin.shape[0], -1)
     factor = COLUMN_PER_K_KMS * channel_width

@@ -40,6 +40,15 @@ class SpatialNoise:
     smoothed_share : float
         Noise of the N x N mean S over that of O.
     correlation : `~hisatools.noise.NoiseCorrelation`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.noise import NoiseCorrelation
+    >>> from hisatools.search.spatial import SpatialNoise
+    >>> noise = SpatialNoise(np.array([[[6.0, 6.0], [6.0, 12.0]]]), 0.4, NoiseCorrelation(3.3, 1.6))
+    >>> noise.at((np.array([0, 0]), np.array([0, 40]), np.array([0, 40])), (1, 41, 41))
+    array([ 6., 12.])
     """
 
     coarse_kelvin: np.ndarray
@@ -104,6 +113,19 @@ class SpatialSearcher:
         Returns
         -------
         `SpatialNoise`
+
+        Examples
+        --------
+        6 K were put in, correlated over a beam of 3.3 pixels:
+
+        >>> from hisatools import SpatialSearcher
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(4, 210, 210), n_pucks=3, n_components=50), seed=2)
+        >>> noise = SpatialSearcher().measure_noise(model.cube)
+        >>> noise.coarse_kelvin.shape, round(float(noise.coarse_kelvin.mean()), 1)
+        ((4, 7, 7), 6.0)
+        >>> round(noise.correlation.beam_pix, 1)
+        3.3
         """
         box = self._box_pix(cube)
         measuring_box = max(box, MIN_MEASURING_BOX)
@@ -144,6 +166,19 @@ class SpatialSearcher:
         ------
         InputError
             If G_char is not resolved by the pixels or exceeds the field.
+
+        Examples
+        --------
+        >>> import astropy.units as u
+        >>> from hisatools import SpatialParameters, SpatialSearcher
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(4, 210, 210), n_pucks=40, n_components=50), seed=2)
+        >>> searcher = SpatialSearcher(SpatialParameters(min_amplitude=8 * u.K))
+        >>> found = searcher.search(model.cube)
+        >>> found.amplitude.shape, found.amplitude.max().round()
+        ((4, 210, 210), <Quantity 14. K>)
+        >>> found.n_iterations.shape
+        (4,)
         """
         n_v, *map_shape = cube.shape
         fwhm_pix = clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
@@ -245,7 +280,18 @@ class SpatialSearcher:
         )
 
     def check(self, cube):
-        """Raise the error that `search` would raise on this cube, before anything is computed."""
+        """Raise the error that `search` would raise on this cube, before anything is computed.
+
+        Examples
+        --------
+        >>> from hisatools import SpatialSearcher
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(4, 40, 40), n_pucks=3, n_components=50), seed=2)
+        >>> SpatialSearcher().check(model.cube)
+        Traceback (most recent call last):
+            ...
+        hisatools.errors.InputError: the cube: spatial.clean_fwhm=20 arcmin is 67 pixels ...
+        """
         clean_scale("spatial.clean_fwhm", self.parameters.clean_fwhm, cube)
 
     def _box_pix(self, cube):

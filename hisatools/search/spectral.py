@@ -35,6 +35,17 @@ class SpectralNoise:
     ----------
     observed_kelvin, smoothed_kelvin : `~numpy.ndarray`, shape (n_y, n_x)
         sigma_obs of O and the noise of its N x N mean S; NaN where blank.
+
+    Examples
+    --------
+    What a mean over 7 x 7 pixels keeps of noise that is correlated over 3.3:
+
+    >>> from hisatools import SpectralSearcher
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(64, 32, 32), n_pucks=3, n_components=50), seed=2)
+    >>> noise = SpectralSearcher().measure_noise(model.cube)
+    >>> round(float((noise.smoothed_kelvin / noise.observed_kelvin).mean()), 1)
+    0.5
     """
 
     observed_kelvin: np.ndarray
@@ -82,6 +93,17 @@ class SpectralSearcher:
         Returns
         -------
         `SpectralNoise`
+
+        Examples
+        --------
+        6 K were put in; the smallest of three thirds of 21 channels comes out a little lower:
+
+        >>> from hisatools import SpectralSearcher
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(64, 32, 32), n_pucks=3, n_components=50), seed=2)
+        >>> noise = SpectralSearcher().measure_noise(model.cube)
+        >>> noise.observed_kelvin.shape, round(float(noise.observed_kelvin.mean()), 1)
+        ((32, 32), 4.9)
         """
         box = self._box_pix(cube)
         if box == 1:
@@ -122,6 +144,19 @@ class SpectralSearcher:
         ------
         InputError
             If W_char is not resolved by the channels or exceeds the band.
+
+        Examples
+        --------
+        A search for narrower lines only, with the noise measured once and given to it:
+
+        >>> import astropy.units as u
+        >>> from hisatools import SpectralParameters, SpectralSearcher
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(64, 32, 32), n_pucks=3, n_components=50), seed=2)
+        >>> searcher = SpectralSearcher(SpectralParameters(threshold=3, cull_amplitude=4 * u.K))
+        >>> found = searcher.search(model.cube, noise=searcher.measure_noise(model.cube))
+        >>> int(found.mask.sum()), int(SpectralSearcher().search(model.cube).mask.sum())
+        (331, 3226)
         """
         kernel, rules = self._kernel(cube), self._rules(cube)
         noise = self.measure_noise(cube, workers=workers) if noise is None else noise
@@ -204,7 +239,18 @@ class SpectralSearcher:
         )
 
     def check(self, cube):
-        """Raise the error that `search` would raise on this cube, before anything is computed."""
+        """Raise the error that `search` would raise on this cube, before anything is computed.
+
+        Examples
+        --------
+        >>> from hisatools import SpectralSearcher
+        >>> from hisatools.simulate import ModelParameters, simulate_cube
+        >>> model = simulate_cube(ModelParameters(shape=(8, 32, 32), n_pucks=3, n_components=50), seed=2)
+        >>> SpectralSearcher().check(model.cube)
+        Traceback (most recent call last):
+            ...
+        hisatools.errors.InputError: the cube: spectral.clean_fwhm=8 km / s is 10 ...
+        """
         self._kernel(cube)
 
     def _box_pix(self, cube):

@@ -32,6 +32,16 @@ def smooth_background(block, n_channels, fwhm_pix, *, workers=1):
     -------
     `~numpy.ndarray` of float32, shape (n_v, n_y, n_x), K
         NaN where blank.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.background import smooth_background
+    >>> cube = example_model().cube
+    >>> smooth = smooth_background(cube.block, 2, fwhm_pix=60)
+    >>> smooth.shape, round(float(np.std(cube.kelvin[:2])), 1), round(float(np.std(smooth)), 1)
+    ((2, 208, 208), 17.8, 16.4)
     """
     sigma_pix = fwhm_pix * gaussian_fwhm_to_sigma
     weights = [_Weights(n, sigma_pix) for n in block(0).shape]

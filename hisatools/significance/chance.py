@@ -29,7 +29,18 @@ class BestOfBank:
     Parameters
     ----------
     n_effective : `~numpy.ndarray`
-        At each of `Z_GRID`: P(max Z > z) / P(Z > z).
+        P(max Z > z) / P(Z > z) at 33 places z from -8 to 37.
+
+    Examples
+    --------
+    Of two templates that are alike, and of two that have nothing in common:
+
+    >>> import numpy as np
+    >>> from hisatools.significance.chance import BestOfBank
+    >>> alike = BestOfBank.of(np.ones((2, 2)))
+    >>> apart = BestOfBank.of(np.eye(2))
+    >>> round(float(alike.n_effective[15]), 1), round(float(apart.n_effective[-10]), 1)
+    (1.0, 2.0)
     """
 
     n_effective: np.ndarray
@@ -91,6 +102,18 @@ def bank_correlations(sky, lines, correlation):
     -------
     `~numpy.ndarray`, shape (n, n)
         In the order of the bank.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.significance.chance import bank_correlations
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(24, 32, 32), n_pucks=2, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> prepared = SignificanceScan().prepare(residual)
+    >>> found = bank_correlations(prepared.sky, prepared.lines, prepared.correlation)
+    >>> found.shape, round(float(found[0, 0]), 3), round(float(found[0, 1]), 1)
+    ((12, 12), 1.0, 0.9)
     """
     reach = max(one.reach for one in sky)
     discs = np.array([np.pad(one.weights, reach - one.reach) for one in sky])

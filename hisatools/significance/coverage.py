@@ -15,7 +15,18 @@ ROUNDING = 1e-5
 
 
 def find_patterns(usable):
-    """Maps of what is usable that differ, the most frequent first, and the number of each channel's."""
+    """Maps of what is usable that differ, the most frequent first, and the number of each channel's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.coverage import find_patterns
+    >>> usable = np.ones((5, 3, 3), bool)
+    >>> usable[4, 0] = False  # the last channel has a blank row
+    >>> patterns, number = find_patterns(usable)
+    >>> patterns.shape, number
+    ((2, 3, 3), array([0, 0, 0, 0, 1]))
+    """
     if not len(usable):
         return np.zeros((1, *usable.shape[1:]), bool), np.zeros(0, np.intp)
     packed = np.packbits(usable.reshape(len(usable), -1), axis=1)
@@ -32,6 +43,20 @@ def kept_variances(patterns, sky, beam_pix, kept, enough, inner):
     """Share of the filtered noise's variance that borders and blanks leave, for each pattern.
 
     Worked out for the first, and for the others where they differ from it.
+
+    Examples
+    --------
+    A filter of 3 x 3 pixels about white noise: at the border of a map 2/3 of its variance are left, and
+    in a corner 4/9:
+
+    >>> import numpy as np
+    >>> from hisatools.significance.coverage import kept_variances
+    >>> from hisatools.significance.filters import SkyFilter
+    >>> of_nine = SkyFilter(np.ones((3, 3)), np.ones((3, 3)), noise=3.0, response=9.0)
+    >>> everywhere, rough = np.ones((1, 5, 5), bool), np.full((1, 5, 5), 0.9)
+    >>> inner = (slice(None), slice(None))
+    >>> kept_variances(everywhere, of_nine, 0.0, rough, everywhere, inner)[0, 0].round(2)
+    array([0.44, 0.67, 0.67, 0.67, 0.44])
     """
     partly = np.zeros(patterns.shape, bool)
     partly[:, *inner] = (enough & (kept < 1 - ROUNDING))[:, *inner]
@@ -67,7 +92,17 @@ def _kept_variance(footprint, sky, beam_pix, kept, partly):
 
 
 def covered_share(maps, weights):
-    """What share of a filter lies on True, channel by channel."""
+    """What share of a filter lies on True, channel by channel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.coverage import covered_share
+    >>> maps = np.ones((1, 5, 5), bool)
+    >>> maps[0, :, 3:] = False
+    >>> covered_share(maps, np.full((3, 3), 1 / 9))[0, 2].round(2)
+    array([0.67, 1.  , 0.67, 0.33, 0.  ], dtype=float32)
+    """
     convolver = PlaneConvolver(maps.shape[1:], [weights])
     found = np.empty(maps.shape, np.float32)
     for first in range(0, len(maps), CHANNELS_PER_BLOCK):

@@ -32,6 +32,22 @@ class DetectionCurve:
         f: share of background trials above the threshold.
     threshold : float
         In TS.
+
+    Examples
+    --------
+    Of 50 trials at each depth, so many had a largest TS above the threshold:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools.significance import DetectionCurve
+    >>> depth = np.array([5.0, 10.0, 15.0, 20.0])
+    >>> curve = DetectionCurve(depth, np.full(4, 50), np.array([3, 17, 41, 50]), chance=0.02, threshold=25.0)
+    >>> curve.fraction
+    array([0.06, 0.34, 0.82, 1.  ])
+    >>> curve.delta_t_at(0.5).round(1), round(float(curve.fitted(-12 * u.K)), 2)
+    (<Quantity -11.5 K>, 0.56)
+    >>> curve.interval().round(2)[:, 1]
+    array([0.28, 0.41])
     """
 
     depth_kelvin: np.ndarray

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import norm
 
-from hisatools.plotting import new_figure
+from hisatools.plotting.style import new_figure
 from hisatools.significance.prior_figures import plot_prior, plot_ts
 
 __all__ = ["plot_significance"]
@@ -23,6 +23,16 @@ def plot_significance(found):
     -------
     `~matplotlib.figure.Figure`
         The prior and TS with it are left out if there is none.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, measure_significance
+    >>> from hisatools.significance.figures import plot_significance
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(24, 32, 32), n_pucks=4, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> figure = plot_significance(measure_significance(residual, n_trials=10))
+    >>> figure.savefig("significance.png")
     """
     has_prior = found.ts_prior is not found.ts
     figure = new_figure(14 if has_prior else 9.6, 9)

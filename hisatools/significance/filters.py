@@ -39,6 +39,14 @@ class SkyFilter:
         Rms of the filtered map for noise of rms 1.
     response : float
         Sum of ``weights`` times ``template``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.filters import SkyFilter
+    >>> mean_of_nine = SkyFilter(np.full((3, 3), 1 / 9), np.ones((3, 3)), noise=1 / 3, response=1.0)
+    >>> mean_of_nine.reach, round(6 * mean_of_nine.sigma, 2)  # K, for white noise of 6 K
+    (1, 2.0)
     """
 
     weights: np.ndarray
@@ -139,6 +147,14 @@ class LineFilter:
         Rms of the amplitude for noise of rms 1; infinite in blank channels.
     responses : `~numpy.ndarray` of float32, shape (n_v, n_v)
         What each channel adds to the response to the line.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.filters import line_filter
+    >>> found = line_filter(4.0, 1.6, np.ones(32, bool), 0.0)
+    >>> found.weights.shape, round(float(found.sigma[16]), 2)  # of noise of 1 K, in the middle of the band
+    ((32, 32), 0.86)
     """
 
     weights: np.ndarray

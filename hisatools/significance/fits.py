@@ -58,6 +58,19 @@ class PeakFit:
     position_error, velocity_error : `~astropy.units.Quantity`
         1-sigma uncertainties of the place along one axis of the sky, and of the velocity; arcmin and
         km/s. NaN where the maximum could not be followed between voxels.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.significance.fits import fit_at
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> scan = SignificanceScan().run(Residual.of(model.cube, model.t_unabsorbed, known=model.mask))
+    >>> fit = fit_at(scan, scan.hottest().voxel)
+    >>> fit.amplitude.round(), fit.sigma.round(1)
+    (<Quantity -19. K>, <Quantity 1.4 K>)
+    >>> fit.width, fit.linewidth, fit.position_error.round(1)
+    (<Quantity 8. arcmin>, <Quantity 3. km / s>, <Quantity 0.2 arcmin>)
     """
 
     voxel: tuple
@@ -158,6 +171,18 @@ def fit_places(scan, voxels, residual=None):
     ------
     ParameterError
         If a voxel does not lie in the scan.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.significance.fits import fit_places
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> scan = SignificanceScan().run(residual)
+    >>> table = fit_places(scan, [scan.hottest().voxel], residual)
+    >>> table["delta_t"][0].round(), table["delta_t_error"][0].round()
+    (<Quantity -17. K>, <Quantity 1. K>)
     """
     voxels = np.asarray(voxels, int).reshape(-1, 3)
     if not _inside(voxels, scan.signal_to_noise):
@@ -396,6 +421,15 @@ def local_maximum(signal_to_noise, voxel, reach):
     -------
     tuple of int or None
         (v, y, x); the first in the array of several, and None where all is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.fits import local_maximum
+    >>> signal_to_noise = np.zeros((5, 20, 20))
+    >>> signal_to_noise[2, 11, 9], signal_to_noise[2, 3, 3] = 7, 9
+    >>> local_maximum(signal_to_noise, (2, 10, 10), 3)
+    (2, 11, 9)
     """
     reach = np.broadcast_to(np.maximum(np.asarray(reach, float), 0), 3)
     first = [max(int(np.ceil(at - far)), 0) for at, far in zip(voxel, reach, strict=True)]

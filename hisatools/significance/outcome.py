@@ -49,6 +49,19 @@ class Significance:
         Provenance; JSON can hold it.
     prior : `SpatialPrior` or None
         Not read back from files.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, Significance, measure_significance
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(24, 32, 32), n_pucks=4, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> found = measure_significance(residual, n_trials=10)
+    >>> found.peaks.colnames[:4], len(found.trials)
+    (['ts', 'ts_prior', 'signal_to_noise', 'p_local'], 10)
+    >>> again = Significance.read(found.write("significant"))
+    >>> again.ts.shape, again.prior
+    ((24, 32, 32), None)
     """
 
     ts: np.ndarray

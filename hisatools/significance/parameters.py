@@ -68,7 +68,7 @@ class ScanParameters(_Parameters):
 
     @property
     def templates(self):
-        """Width and linewidth of each template, in the order of `ScanResult.template`."""
+        """Width and linewidth of each template, in the order of ``template`` of `ScanResult`."""
         return [(width, linewidth) for width in self.widths for linewidth in self.linewidths]
 
     def to_dict(self):

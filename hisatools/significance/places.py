@@ -27,6 +27,18 @@ class HotPlace(NamedTuple):
         km/s; None in a map.
     value : float
         TS there.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> scan = SignificanceScan().run(Residual.of(model.cube, model.t_unabsorbed, known=model.mask))
+    >>> place = scan.hottest()
+    >>> place.voxel, round(place.value, -1), place.velocity.round(1)
+    ((23, 5, 10), 190.0, <Quantity -46.2 km / s>)
+    >>> place.position.to_string("decimal", precision=3)
+    '140.107 -0.133'
     """
 
     voxel: tuple

@@ -35,6 +35,16 @@ class PreparedScan:
         Filters of the bank, on the sky and along velocity.
     chance : `~hisatools.significance.chance.BestOfBank`
         Of signal to noise in pure noise.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(24, 32, 32), n_pucks=2, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> prepared = SignificanceScan().prepare(residual)
+    >>> len(prepared.parameters.templates), prepared.shape
+    (12, (24, 32, 32))
     """
 
     parameters: ScanParameters

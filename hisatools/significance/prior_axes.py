@@ -32,6 +32,20 @@ def check_same_axes(prior, wcs, shape, what):
         If it has another shape, lies elsewhere on the sky, or has other velocities.
     ParameterError
         If it is no prior.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import SpatialPrior
+    >>> from hisatools.significance.prior_axes import check_same_axes
+    >>> from hisatools.simulate import ModelParameters, model_wcs
+    >>> wcs = model_wcs(ModelParameters(shape=(8, 30, 40)))
+    >>> prior = SpatialPrior(np.ones((30, 40)), wcs)
+    >>> check_same_axes(prior, wcs, (8, 30, 40), "the cube")
+    >>> check_same_axes(prior, wcs, (8, 30, 50), "the cube")
+    Traceback (most recent call last):
+        ...
+    hisatools.errors.InputError: the prior 'prior' of shape (30, 40) does not fit the ...
     """
     if not hasattr(prior, "probability"):
         raise ParameterError(

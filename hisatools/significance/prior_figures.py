@@ -4,7 +4,8 @@ import numpy as np
 
 from hisatools.errors import InputError, ParameterError
 from hisatools.io.reading import channel_velocity
-from hisatools.plotting import BLANK, label_sky, new_figure
+from hisatools.plotting.maps import label_sky
+from hisatools.plotting.style import BLANK, new_figure
 from hisatools.significance.places import hottest
 
 __all__ = ["plot_prior", "plot_prior_effect", "plot_ts"]
@@ -37,6 +38,17 @@ def plot_prior(prior, channel=None, *, log=True, ax=None):
     ------
     ParameterError
         If there is no such channel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import SpatialPrior
+    >>> from hisatools.significance.prior_figures import plot_prior
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> cube = simulate_cube(ModelParameters(shape=(8, 30, 40), n_pucks=1, n_components=50), seed=101).cube
+    >>> prior = SpatialPrior.from_function(lambda sky: np.exp(-abs(sky.b.deg) / 0.02), cube, name="plane")
+    >>> plot_prior(prior).get_title()
+    'plane'
     """
     from matplotlib.colors import LogNorm, Normalize
 
@@ -144,6 +156,18 @@ def plot_prior_effect(ts, prior, *, channel=None, allowed=None, wcs=None):
         If there is no such channel, or the prior is 0 everywhere.
     InputError
         If a shape does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import SpatialPrior
+    >>> from hisatools.significance.prior_figures import plot_prior_effect
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> cube = simulate_cube(ModelParameters(shape=(8, 30, 40), n_pucks=1, n_components=50), seed=101).cube
+    >>> prior = SpatialPrior.from_function(lambda sky: np.exp(-abs(sky.b.deg) / 0.02), cube, name="plane")
+    >>> ts = np.random.default_rng(6000).chisquare(1, cube.shape)
+    >>> figure = plot_prior_effect(ts, prior, wcs=cube.wcs)
+    >>> figure.savefig("prior.png")
     """
     ts = np.asarray(ts)
     after = prior.apply(ts, allowed)

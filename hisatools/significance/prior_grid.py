@@ -48,6 +48,15 @@ class SkyGrid:
         Standard deviation of the smoothing in pixels of the cube; 0 for none.
     sample_deg : float
         Distance of the samples on the sky.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.prior_grid import SkyGrid
+    >>> cube = example_model().cube
+    >>> grid = SkyGrid(cube.wcs.celestial, cube.shape[1:], cube.shape[1:])
+    >>> grid.sky.shape, grid.in_field(cube.kelvin[16]).shape
+    ((208, 208), (208, 208))
     """
 
     wcs: WCS
@@ -116,6 +125,20 @@ def sky_grid(cube, smoothing=None, *, source_deg=0.0):
     ------
     InputError
         If nobody knows where the cube lies on the sky.
+
+    Examples
+    --------
+    With smoothing, samples reach beyond the field, and are coarser than its pixels:
+
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.prior_grid import sky_grid
+    >>> cube = example_model().cube
+    >>> sky_grid(cube).shape
+    (208, 208)
+    >>> wide = sky_grid(cube, 10 * u.arcmin, source_deg=0.1)
+    >>> wide.shape, wide.step, round(float(wide.sigma_pix), 1)
+    ((108, 108), 3.0, 14.2)
     """
     if cube.meta.get("position") == "not known":
         raise InputError(
@@ -163,6 +186,17 @@ def finished(planes, grid, source, *, floor=0.0, n_channels=None):
     ------
     InputError
         If it is known nowhere, or infinite somewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.prior_grid import finished, sky_grid
+    >>> grid = sky_grid(example_model().cube)
+    >>> plane = np.linspace(0, 5, grid.shape[0] * grid.shape[1]).reshape(grid.shape)
+    >>> probability, notes = finished([plane], grid, "dust", floor=0.1)
+    >>> float(probability.min()), float(probability.max()), notes["floor"]
+    (0.5, 5.0, 0.1)
     """
     floor = checked_floor(floor)
     probability = np.empty((n_channels or 1, *grid.field))
@@ -201,6 +235,14 @@ def interpolated(values, weights):
     -------
     `~numpy.ndarray` of float64, shape (n,)
         NaN where the known pixels have less than half the weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.prior_grid import interpolated
+    >>> values = np.array([[1.0, 1.0], [2.0, np.nan], [3.0, np.nan], [4.0, np.nan]])
+    >>> interpolated(values, np.full((4, 2), 0.25))
+    array([2.5, nan])
     """
     known = ~np.isnan(values)
     if not known.all():
@@ -221,6 +263,13 @@ def unmasked(values):
     Returns
     -------
     object
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.prior_grid import unmasked
+    >>> unmasked(np.ma.masked_greater([1.0, 2.0, 30.0], 10))
+    array([ 1.,  2., nan])
     """
     if not hasattr(values, "filled") or getattr(values, "dtype", np.dtype(object)).kind not in "fiub":
         return values
@@ -250,6 +299,16 @@ def needed(package):
     ------
     ParameterError
         If it is not installed; the message names the extra.
+
+    Examples
+    --------
+    >>> from hisatools.significance.prior_grid import needed
+    >>> needed("reproject").__name__
+    'reproject'
+    >>> needed("reprojekt")
+    Traceback (most recent call last):
+        ...
+    hisatools.errors.ParameterError: a prior from a map needs the package ...
     """
     try:
         return import_module(package)

@@ -52,6 +52,17 @@ class HealpixMap:
         Ascending numbers of the pixels that are there; None for the whole sky.
     coarser : int
         How often nside is halved: values are means of 4, 16, ... pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.coordinates import Galactic, SkyCoord
+    >>> from hisatools.significance.prior_healpix import HealpixMap
+    >>> healpix = HealpixMap(np.arange(12 * 64**2, dtype=float), 64, False, Galactic())
+    >>> round(healpix.pixel_deg, 2)
+    0.92
+    >>> round(float(healpix.at(SkyCoord([[140.0]], [[0.0]], unit="deg", frame="galactic"))[0, 0]))
+    24547
     """
 
     values: np.ndarray
@@ -154,6 +165,14 @@ def read_healpix(source, *, nested=None, frame=None, column=None):
         If the file or the array is no HEALPix map.
     ParameterError
         If an argument is not of the kind that is needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.prior_healpix import read_healpix
+    >>> healpix = read_healpix(np.ones(12 * 64**2), nested=True, frame="icrs")
+    >>> healpix.nside, healpix.nested, healpix.frame.name
+    (64, True, 'icrs')
     """
     if not isinstance(nested, bool | np.bool_ | None):
         raise ParameterError(f"nested must be True, False or None, got {nested!r}")
@@ -173,7 +192,17 @@ def read_healpix(source, *, nested=None, frame=None, column=None):
 
 
 def is_healpix(hdu):
-    """Whether the header of a table says that it is a HEALPix map."""
+    """Whether the header of a table says that it is a HEALPix map.
+
+    Examples
+    --------
+    >>> from astropy.io import fits
+    >>> from hisatools.significance.prior_healpix import is_healpix
+    >>> table = fits.BinTableHDU.from_columns([fits.Column("TAU353", "E", array=[0.0] * 12)])
+    >>> table.header["PIXTYPE"] = "HEALPIX"
+    >>> is_healpix(table), is_healpix(fits.PrimaryHDU())
+    (True, False)
+    """
     header = hdu.header
     return isinstance(hdu, fits.BinTableHDU) and (
         card_text(header, "PIXTYPE").upper() == "HEALPIX" or "ORDERING" in header or "NSIDE" in header

@@ -46,6 +46,15 @@ class SkyMap:
         Its name, for messages.
     mends : tuple of str
         What was assumed about it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.prior_maps import SkyMap
+    >>> from hisatools.residual_mask.simulated import map_wcs
+    >>> dust = SkyMap(np.ones((30, 40)), map_wcs((30, 40)), "dust")
+    >>> round(dust.pixel_deg * 60, 3), dust.binned(2 / 60).values.shape
+    (1.0, (15, 20))
     """
 
     values: np.ndarray
@@ -149,6 +158,14 @@ def read_map(source, *, hdu=None, rest_frequency=None):
         If it cannot be read or has no place on the sky.
     ParameterError
         If an argument is not of the kind that is needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.residual_mask.simulated import map_wcs
+    >>> from hisatools.significance.prior_maps import read_map
+    >>> read_map((np.ones((30, 40)), map_wcs((30, 40)))).values.shape
+    (30, 40)
     """
     if hdu is not None and not isinstance(source, str | Path):
         raise ParameterError(f"hdu={hdu!r} is for files; give the HDU itself as source")
@@ -167,7 +184,20 @@ def read_map(source, *, hdu=None, rest_frequency=None):
 
 
 def say_other_frame(source, specsys, cube):
-    """Warn where velocities count from elsewhere than the cube's."""
+    """Warn where velocities count from elsewhere than the cube's.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.prior_maps import say_other_frame
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     say_other_frame("co.fits", "BARYCENT", example_model().cube)
+    ...
+    >>> str(caught[0].message)
+    "co.fits: its velocities are in the frame BARYCENT and the cube's in LSRK; they are taken as they are"
+    """
     own = cube.wcs.wcs.specsys
     if specsys and own and specsys != own:
         warnings.warn(

@@ -38,6 +38,20 @@ class Discs:
     radius_deg : `~numpy.ndarray`, shape (n,)
     velocity_kms, width_kms : `~numpy.ndarray`, shape (n,)
         Centre and full width.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.significance.prior_grid import sky_grid
+    >>> from hisatools.significance.prior_shapes import catalog_discs
+    >>> cube = example_model().cube
+    >>> discs, _ = catalog_discs(example_result().catalog, cube)
+    >>> (discs.radius_deg * 60).round(1)  # arcmin
+    array([1. , 1.4, 1.3, 1.8, 3.1])
+    >>> (plane,) = discs.planes(sky_grid(cube), cube, in_velocity=False)
+    >>> plane.shape, int(plane.sum())
+    ((208, 208), 620)
     """
 
     position: SkyCoord
@@ -104,6 +118,14 @@ def catalog_discs(table, cube):
         If the table is not such a catalogue or is empty.
     ParameterError
         If it is no table and no path.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.significance.prior_shapes import catalog_discs
+    >>> discs, name = catalog_discs(example_result().catalog, example_model().cube)
+    >>> discs.position.shape, discs.velocity_kms.round(), name
+    ((5,), array([-30., -40., -39., -40., -45.]), 'the catalogue')
     """
     if not isinstance(table, Table | str | Path):
         raise ParameterError(
@@ -159,6 +181,20 @@ def region_plane(regions, grid, cube, inside, outside):
     ------
     InputError
         If no sample lies inside.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.coordinates import SkyCoord
+    >>> from regions import CircleSkyRegion
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.prior_grid import sky_grid
+    >>> from hisatools.significance.prior_shapes import region_plane
+    >>> cube = example_model().cube
+    >>> cloud = CircleSkyRegion(SkyCoord("140d 0d", frame="galactic"), 6 * u.arcmin)
+    >>> plane = region_plane(cloud, sky_grid(cube), cube, 1.0, 0.1)
+    >>> int((plane == 1).sum())  # pixels of 0.3 arcmin
+    1264
     """
     found = list(_read_regions(Path(regions))) if isinstance(regions, str | Path) else regions
     found = list(found) if isinstance(found, Regions | list | tuple) else [found]
@@ -190,6 +226,12 @@ def n_arguments(function):
     ------
     ParameterError
         If it cannot be called, or not with these.
+
+    Examples
+    --------
+    >>> from hisatools.significance.prior_shapes import n_arguments
+    >>> n_arguments(lambda sky: abs(sky.b.deg)), n_arguments(lambda sky, velocity: sky.l.deg)
+    (1, 2)
     """
     if not callable(function):
         raise ParameterError(f"function must be callable with a SkyCoord, got {type(function).__name__}")
@@ -227,6 +269,17 @@ def function_planes(function, grid, cube):
     Yields
     ------
     `~numpy.ndarray` of float64, shape ``grid.shape``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.significance.prior_grid import sky_grid
+    >>> from hisatools.significance.prior_shapes import function_planes
+    >>> cube = example_model().cube
+    >>> planes = list(function_planes(lambda sky, v: np.exp(sky.b.deg + 0.1 * v.value), sky_grid(cube), cube))
+    >>> len(planes), planes[0].shape
+    (32, (208, 208))
     """
     sky = grid.sky
     if n_arguments(function) == 1:

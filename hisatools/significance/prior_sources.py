@@ -15,7 +15,21 @@ COMPRESSED = b"\x1f\x8b", b"BZh", b"\xfd7zXZ"
 
 
 class PriorSources:
-    """The constructors of `~hisatools.significance.prior.SpatialPrior`, which inherits them."""
+    """The constructors of `~hisatools.significance.prior.SpatialPrior`, which inherits them.
+
+    Examples
+    --------
+    A circle, a catalogue and a function are priors alike, and priors of one field are multiplied:
+
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_model, example_result
+    >>> from hisatools.significance import SpatialPrior
+    >>> cube = example_model().cube
+    >>> plane = SpatialPrior.from_function(lambda sky: np.exp(-abs(sky.b.deg)), cube, name="plane")
+    >>> known = SpatialPrior.from_catalog(example_result().catalog, cube, floor=0.01, name="known")
+    >>> plane * known
+    <SpatialPrior 'plane x known' 32 channels x 208 x 208 pixels>
+    """
 
     @classmethod
     def from_healpix(
@@ -284,6 +298,15 @@ def kind_of_file(path):
     ------
     InputError
         If there is no such file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from hisatools.significance.prior_sources import kind_of_file
+    >>> path = Path("clouds.reg")
+    >>> _ = path.write_text("galactic; circle(140, 0, 0.1)")
+    >>> kind_of_file(path)
+    'regions'
     """
     if path.is_dir():
         return "catalog"

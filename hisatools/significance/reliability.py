@@ -69,6 +69,14 @@ class ReliabilityParameters(_Parameters):
         See `hisatools.significance.mirrored`.
     min_false : int
         With fewer features in the mirrored cube than this it is said that the reliability is uncertain.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.significance import ReliabilityParameters
+    >>> parameters = ReliabilityParameters(kernel_scale=0.5, background_fwhm=0.5 * u.deg)
+    >>> parameters.background_fwhm, parameters.min_false
+    (<Quantity 30. arcmin>, 50)
     """
 
     _section = "reliability"
@@ -184,7 +192,7 @@ class ReliabilityModel:
         Parameters
         ----------
         what : `~hisatools.HISAResult` or array_like, shape (n, 3), optional
-            The features of a result of the same cube, or points as `real`; by default `real`.
+            The features of a result of the same cube, or points as ``real``; by default ``real``.
 
         Returns
         -------

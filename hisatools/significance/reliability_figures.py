@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hisatools.plotting import new_figure
+from hisatools.plotting.style import new_figure
 from hisatools.significance.reliability_points import AXES
 
 __all__ = ["plot_diagram", "plot_reliability"]
@@ -24,6 +24,17 @@ def plot_reliability(model, ax=None):
     -------
     `~matplotlib.axes.Axes`
         Its ``figure`` can be shown and saved.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import ReliabilityModel
+    >>> from hisatools.significance.reliability_figures import plot_reliability
+    >>> rng = np.random.default_rng(1)
+    >>> real, false = rng.normal(1, 0.4, (60, 3)), rng.normal(0.6, 0.2, (80, 3))
+    >>> ax = plot_reliability(ReliabilityModel(real, false, noise=None))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['mirrored cube (80)', 'cube (60)']
     """
     if ax is None:
         ax = new_figure(7.2, 5.4).add_subplot()
@@ -72,6 +83,16 @@ def plot_diagram(diagram, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from hisatools.significance.reliability_figures import plot_diagram
+    >>> diagram = Table()
+    >>> diagram["reliability"], diagram["true_fraction"] = [0.2, 0.9], [0.25, 0.88]
+    >>> diagram["true_fraction_error"], diagram["n_features"] = [0.05, 0.03], [80, 120]
+    >>> plot_diagram(diagram).get_ylabel()
+    'true fraction, mean of the bin'
     """
     if ax is None:
         ax = new_figure(5.6, 5.4).add_subplot()

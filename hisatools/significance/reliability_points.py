@@ -30,6 +30,18 @@ class VoxelNoise:
         Where that part lies in the cube.
     shape : tuple of int
         (n_v, n_y, n_x) of the cube.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.reliability_points import VoxelNoise
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 96, 96), n_pucks=20, n_components=100), seed=3)
+    >>> noise = VoxelNoise.measure(model.cube)
+    >>> noise.at(np.array([0, 100_000])).round()  # K; 6 K were put in
+    array([6., 6.])
+    >>> round(float(noise.correlated_voxels))
+    60
     """
 
     spatial: SpatialNoise

@@ -34,6 +34,13 @@ class Tail:
         Number of false features beyond.
     scale, shape : float
         In units of rarity; shape 0 is an exponential.
+
+    Examples
+    --------
+    >>> from hisatools.significance.reliability_steps import Tail
+    >>> tail = Tail(start=3.0, n=40, scale=1.0, shape=0.0)
+    >>> tail.n, tail.scale
+    (40, 1.0)
     """
 
     start: float
@@ -87,6 +94,17 @@ def rising_steps(of_real, of_false):
     -------
     first, reliability : `~numpy.ndarray`, shape (n_steps,)
         The rarity where each step begins, and its height (P - N) / P, 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance.reliability_steps import rising_steps
+    >>> rng = np.random.default_rng(1)
+    >>> of_false = rng.exponential(1, 200)
+    >>> of_real = np.r_[rng.exponential(1, 200), rng.uniform(4, 8, 50)]
+    >>> first, reliability = rising_steps(of_real, of_false)
+    >>> first.shape == reliability.shape, round(float(reliability[0]), 1), round(float(reliability[-1]), 1)
+    (True, 0.0, 0.9)
     """
     tail = Tail.fit(of_false[np.isfinite(of_false)])
     rare = of_real > tail.start

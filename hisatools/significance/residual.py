@@ -46,6 +46,18 @@ class Residual:
         True where absorption was found already: left out where noise is measured or drawn.
     meta : dict
         Provenance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import Residual
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> residual.shape, round(float(np.mean(residual.sigma_kelvin)), 1)  # 6 K were put in
+    ((32, 64, 64), 5.9)
+    >>> round(residual.beam_pix, 2), round(float(residual.standardised().max()), 1)
+    (3.33, 5.3)
     """
 
     kelvin: np.ndarray

@@ -205,6 +205,18 @@ class ScanResult:
         By how much each template's signal to noise was scattered wider than the noise, and was divided.
     meta : dict
         Provenance.
+
+    Examples
+    --------
+    >>> from hisatools.significance import Residual, SignificanceScan
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 64, 64), n_pucks=8, n_components=60), seed=104)
+    >>> scan = SignificanceScan().run(Residual.of(model.cube, model.t_unabsorbed, known=model.mask))
+    >>> voxel = scan.hottest().voxel
+    >>> round(float(scan.ts[voxel]), -1), scan.amplitude[voxel].round()
+    (190.0, <Quantity -19. K>)
+    >>> scan.width[voxel], scan.linewidth[voxel], model.delta_t[voxel].round()
+    (<Quantity 8. arcmin>, <Quantity 3. km / s>, <Quantity -17. K>)
     """
 
     signal_to_noise: np.ndarray

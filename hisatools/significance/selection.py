@@ -34,8 +34,12 @@ def select_features(result, keep):
 
     Examples
     --------
-    >>> result = HISAResult.read("out")  # doctest: +SKIP
-    >>> large = select_features(result, result.catalog["n_voxels"] > 100)  # doctest: +SKIP
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.significance.selection import select_features
+    >>> result = example_result()
+    >>> large = select_features(result, result.catalog["n_voxels"] > 250)
+    >>> len(result.catalog), len(large.catalog), large.n_accepted
+    (5, 3, 1194)
     """
     keep = np.asarray(keep)
     if keep.dtype != bool or keep.shape != (len(result.catalog),):

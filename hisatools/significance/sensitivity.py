@@ -33,6 +33,23 @@ class Sensitivity:
     background : `~hisatools.significance.global_chance.GlobalChance`
     meta : dict
         What the features were.
+
+    Examples
+    --------
+    Fifty trials at each of three depths, and their largest TS; noise alone reaches 14 or so:
+
+    >>> import numpy as np
+    >>> from hisatools.significance import GlobalChance, Sensitivity
+    >>> rng = np.random.default_rng(6300)
+    >>> depth = np.array([5.0, 10.0, 20.0])
+    >>> background = GlobalChance(14 + rng.gumbel(scale=2, size=200))
+    >>> of_noise = 14 + rng.gumbel(scale=2, size=(3, 50))
+    >>> ts = np.maximum(of_noise, (depth[:, None] / 2.5 + rng.normal(size=(3, 50))) ** 2)
+    >>> limits = Sensitivity(depth, ts, background)
+    >>> limits.sensitivity.round(1), limits.discovery(p=0.01).round(1)
+    (<Quantity -11.8 K>, <Quantity -11. K>)
+    >>> limits.upper_limit(30.0).round(1), limits.curve(30.0).fraction
+    (<Quantity -12.5 K>, array([0.  , 0.08, 1.  ]))
     """
 
     depth_kelvin: np.ndarray

@@ -3,7 +3,7 @@
 import astropy.units as u
 import numpy as np
 
-from hisatools.plotting import ACCEPTED, SPATIAL, SPECTRAL, new_figure
+from hisatools.plotting.style import ACCEPTED, SPATIAL, SPECTRAL, new_figure
 
 __all__ = ["plot_chance", "plot_detection", "plot_sensitivity"]
 
@@ -25,6 +25,16 @@ def plot_chance(chance, ts=None, *, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import GlobalChance
+    >>> from hisatools.significance.trial_figures import plot_chance
+    >>> chance = GlobalChance(18 + np.random.default_rng(6300).gumbel(scale=2, size=999))
+    >>> ax = plot_chance(chance, ts=30.0)
+    >>> [line.get_label() for line in ax.get_lines()][-1]
+    'TS = 30.0: p = 0.003 (counted)'
     """
     if ax is None:
         ax = new_figure(6.4, 4.4).add_subplot()
@@ -60,6 +70,16 @@ def plot_detection(curve, *, ax=None, label=None, color=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import DetectionCurve
+    >>> from hisatools.significance.trial_figures import plot_detection
+    >>> depth = np.array([5.0, 10.0, 15.0, 20.0])
+    >>> curve = DetectionCurve(depth, np.full(4, 50), np.array([3, 17, 41, 50]), chance=0.02, threshold=25.0)
+    >>> plot_detection(curve, label="TS above 25").get_ylabel()
+    'Share of trials above the threshold'
     """
     if ax is None:
         ax = new_figure(6.4, 4.4).add_subplot()
@@ -97,6 +117,17 @@ def plot_sensitivity(sensitivity, *, p=0.00135, ax=None, label=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.significance import GlobalChance, Sensitivity
+    >>> from hisatools.significance.trial_figures import plot_sensitivity
+    >>> rng = np.random.default_rng(6300)
+    >>> depth = np.array([5.0, 10.0, 20.0])
+    >>> ts = np.maximum(14.0, depth[:, None] / 2.5 + rng.normal(size=(3, 50))) ** 2
+    >>> limits = Sensitivity(depth, ts, GlobalChance(14 + rng.gumbel(scale=2, size=200)))
+    >>> plot_sensitivity(limits, p=0.01).figure.savefig("sensitivity.png")
     """
     before = "" if label is None else f"{label}, "
     threshold, is_extrapolated = sensitivity.background.ts_at(p)

@@ -82,6 +82,17 @@ class Trial:
         ``width``, ``linewidth``, ``delta_t`` and ``n_sigma``.
     n, seed : int
         Number of features and seed; they and the runner's settings tell all of it.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.significance import Residual, Signal, TrialRunner
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(24, 32, 32), n_pucks=2, n_components=60), seed=104)
+    >>> residual = Residual.of(model.cube, model.t_unabsorbed, known=model.mask)
+    >>> trial = TrialRunner(residual, signal=Signal(delta_t=-40 * u.K)).get_one_trial(n=2, seed=6300)
+    >>> trial.residual.shape, trial.features["delta_t"]
+    ((24, 32, 32), <Quantity [-40., -40.] K>)
     """
 
     residual: Residual

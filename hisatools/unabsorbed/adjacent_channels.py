@@ -49,6 +49,14 @@ class AdjacentChannelsParameters(_Parameters):
         lie on one side.
     smoothing_fwhm : Quantity, angle
         FWHM of the Gaussian that smooths the template; 0 leaves it as it is.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> estimator = UnabsorbedEstimator("adjacent-channels", side_width=3 * u.km / u.s, order=2)
+    >>> estimator.parameters.side_width, estimator.parameters.fit_width
+    (<Quantity 3. km / s>, <Quantity 8. km / s>)
     """
 
     _section = "adjacent-channels"
@@ -97,7 +105,7 @@ class AdjacentChannelsStrategy:
     and structure of the emission as Gaussian fields. Where a channel of the fit is not known in some sight
     lines, its mean is over all of them all the same, by levels that are fitted to the channels that each
     is known in; what these may miss is added to the uncertainty. About 0 K, where the spectrum cannot
-    scale anything, the difference of the spectrum is added instead; see `MOST_SCALING`.
+    scale anything, and where it would scale by more than 4, the difference of the spectrum is added instead.
 
     Examples
     --------

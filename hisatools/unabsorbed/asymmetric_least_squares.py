@@ -67,6 +67,14 @@ class AsymmetricLeastSquaresParameters(_Parameters):
         mean by which it lies above the spectrum in channels without mask (``"unmasked"``).
     use_mask : bool
         Whether masked channels have no weight. Without it only the dips' asymmetry keeps them out.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> estimator = UnabsorbedEstimator("asymmetric-least-squares", second_scale=1.5 * u.km / u.s)
+    >>> estimator.parameters.second_scale, estimator.parameters.asymmetry
+    (<Quantity 1.5 km / s>, 0.9)
     """
 
     _section = "asymmetric-least-squares"
@@ -120,7 +128,7 @@ class AsymmetricLeastSquaresStrategy:
     Raises
     ------
     InputError, ParameterUnitsError
-        From `estimate`, if ``noise`` does not fit the cube, or has no unit of temperature.
+        From ``estimate``, if ``noise`` does not fit the cube, or has no unit of temperature.
 
     Examples
     --------
@@ -140,7 +148,7 @@ class AsymmetricLeastSquaresStrategy:
         self.noise = noise
 
     def check(self, cube):
-        """Raise at once what `estimate` would raise of ``noise`` that does not fit a cube."""
+        """Raise at once what ``estimate`` would raise of ``noise`` that does not fit a cube."""
         _given_noise(self.noise, cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):

@@ -51,6 +51,13 @@ class BeamParameters(_Parameters):
         False supposes that it is diluted, as van der Werf et al. (1988) do.
     low_resolution_noise : Quantity, temperature
         Rms of the noise of a single-dish cube; 0 has it measured, from second differences of its channels.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("beam", fwhm=0.15 * u.deg).parameters.fwhm
+    <Quantity 9. arcmin>
     """
 
     _section = "beam"

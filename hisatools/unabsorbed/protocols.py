@@ -19,6 +19,14 @@ class VoxelEstimate:
     sigma_kelvin : `~numpy.ndarray` of float32, shape (n,), optional
         1-sigma uncertainty of T_U, infinite where nothing can be said and never NaN; None where it was
         not asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.unabsorbed.protocols import VoxelEstimate
+    >>> estimate = VoxelEstimate(np.array([96.0, 98.5], np.float32), np.array([210]))
+    >>> estimate.kelvin, estimate.sigma_kelvin
+    (array([96. , 98.5], dtype=float32), None)
     """
 
     kelvin: np.ndarray
@@ -31,6 +39,14 @@ class UnabsorbedStrategy(Protocol):
 
     The class is called with the parameters, or with nothing for the defaults, and with further input
     that this way needs by keyword.
+
+    Examples
+    --------
+    Every strategy that is installed is one:
+
+    >>> from hisatools.strategies import available
+    >>> sorted(available("unabsorbed"))[:3]
+    ['adjacent-channels', 'asymmetric-least-squares', 'beam']
     """
 
     Parameters: type

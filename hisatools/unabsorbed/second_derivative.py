@@ -60,6 +60,14 @@ class SecondDerivativeParameters(_Parameters):
         Realisations of noise and emission from which the uncertainty follows.
     seed : int
         Of the random numbers of these; the same seed gives the same uncertainty.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.unabsorbed.second_derivative import SecondDerivativeParameters
+    >>> parameters = SecondDerivativeParameters(spin_temperature=15 * u.K, background_fraction=0.8)
+    >>> parameters.spin_temperature, parameters.continuum
+    (<Quantity 15. K>, <Quantity 2.7 K>)
     """
 
     _section = "second-derivative"
@@ -97,10 +105,10 @@ class SecondDerivativeStrategy:
     Raises
     ------
     ParameterError
-        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from `estimate`, if
-        neither a tracer nor centre and width are given.
+        If the tracer is no `~hisatools.HISACube`, or centre or width are given beside it; from ``estimate``,
+        if neither a tracer nor centre and width are given.
     InputError
-        From `estimate`, if the tracer's velocities have another frame, it lies elsewhere on the sky or in
+        From ``estimate``, if the tracer's velocities have another frame, it lies elsewhere on the sky or in
         velocity, has no position, or too few channels to show its noise.
 
     Examples
@@ -131,7 +139,7 @@ class SecondDerivativeStrategy:
             )
 
     def check(self, cube):
-        """Raise at once what `estimate` would raise of the tracer, or of centre and width, for a cube."""
+        """Raise at once what ``estimate`` would raise of the tracer, or of centre and width, for a cube."""
         self._guide(cube)
 
     def estimate(self, cube, labels, features, index, *, errors=None, workers=1, progress=False):

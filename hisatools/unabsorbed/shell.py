@@ -41,6 +41,18 @@ class ShellStrategy:
     The uncertainty is that of `hisatools.unabsorbed.uncertainty`. The noise is summed once over the
     shell, with the number of voxels that share the noise of each; the structure that is missed is summed
     twice, over at most 256 voxels of the shell.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import ShellParameters, UnabsorbedEstimator
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=35)
+    >>> mask = model.delta_t < -2 * u.K
+    >>> estimator = UnabsorbedEstimator("shell", ShellParameters(max_fwhm_angle=10 * u.arcmin))
+    >>> estimate = estimator.estimate(model.cube, mask, noise=6 * u.K)
+    >>> estimate.t_unabsorbed[mask].mean().round(), model.t_unabsorbed[mask].mean().round()
+    (<Quantity 74. K>, <Quantity 79. K>)
     """
 
     Parameters = ShellParameters

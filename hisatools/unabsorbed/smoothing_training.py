@@ -51,6 +51,14 @@ class TrainingParameters(_Parameters):
         The search ends when the logarithms of the scales change by less.
     max_evaluations : int
         Of the cost, after the first grid.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.unabsorbed.smoothing_training import TrainingParameters
+    >>> training = TrainingParameters(n_spectra=100, max_linewidth=4 * u.km / u.s)
+    >>> training.min_linewidth, training.max_linewidth
+    (<Quantity 2. km / s>, <Quantity 4. km / s>)
     """
 
     _section = "smoothing-training"
@@ -87,6 +95,16 @@ class SmoothingTraining:
         mean squared error in the lines, in units of the noise's variance.
     n_spectra : int
         Number of spectra held out.
+
+    Examples
+    --------
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> from hisatools.unabsorbed.smoothing_training import TrainingParameters, train_smoothing
+    >>> model = simulate_cube(ModelParameters(shape=(64, 24, 24), n_pucks=3, n_components=50), seed=101)
+    >>> short = TrainingParameters(n_spectra=20, max_evaluations=5)
+    >>> trained = train_smoothing(model.cube, model.mask, training=short)
+    >>> trained.n_spectra, trained.evaluations.colnames
+    (10, ['first_scale', 'second_scale', 'cost'])
     """
 
     parameters: AsymmetricLeastSquaresParameters
@@ -103,7 +121,19 @@ class SmoothingTraining:
 
 @dataclass(frozen=True, eq=False)
 class InjectedSpectra:
-    """Spectra with lines put in: observed before and after, and where; shape (n_v, n), K."""
+    """Spectra with lines put in: observed before and after, and where; shape (n_v, n), K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.unabsorbed.smoothing_training import InjectedSpectra
+    >>> truth = np.full((64, 10), 80.0)
+    >>> in_line = np.zeros((64, 10), bool)
+    >>> in_line[30:34] = True
+    >>> spectra = InjectedSpectra(truth, truth - 20 * in_line, in_line, np.full(10, 2.0))
+    >>> spectra.part(np.arange(5)).kelvin.shape
+    (64, 5)
+    """
 
     truth_kelvin: np.ndarray
     kelvin: np.ndarray
@@ -224,6 +254,19 @@ def restoration_cost(spectra, parameters, channel_width, *, workers=1):
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> from hisatools.unabsorbed.asymmetric_least_squares import AsymmetricLeastSquaresParameters
+    >>> from hisatools.unabsorbed.smoothing_training import TrainingParameters, inject_lines, restoration_cost
+    >>> model = simulate_cube(ModelParameters(shape=(64, 24, 24), n_pucks=3, n_components=50), seed=101)
+    >>> rng = np.random.default_rng(1)
+    >>> spectra = inject_lines(model.cube, model.mask, TrainingParameters(n_spectra=20), rng)
+    >>> cost = restoration_cost(spectra, AsymmetricLeastSquaresParameters(), model.cube.channel_width)
+    >>> round(cost, 1)
+    2.8
     """
     lam, opened = parameters.lam(channel_width), replace(parameters, gate_sigma=0.0)
 
@@ -259,6 +302,17 @@ def inject_lines(cube, mask, training, rng):
     ------
     InputError
         If they are fewer than 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> from hisatools.unabsorbed.smoothing_training import TrainingParameters, inject_lines
+    >>> model = simulate_cube(ModelParameters(shape=(64, 24, 24), n_pucks=3, n_components=50), seed=101)
+    >>> rng = np.random.default_rng(1)
+    >>> spectra = inject_lines(model.cube, model.mask, TrainingParameters(n_spectra=20), rng)
+    >>> spectra.kelvin.shape[0], round(float((spectra.truth_kelvin - spectra.kelvin).max()))  # deepest, K
+    (64, 38)
     """
     n_v = cube.shape[0]
     spectra = cube.kelvin.reshape(n_v, -1)

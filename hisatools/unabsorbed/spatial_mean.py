@@ -24,6 +24,13 @@ class SpatialMeanParameters(_Parameters):
         the beam, would draw T_U down.
     width : Quantity, angle
         Of the annulus, at least a pixel.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("spatial-mean", width=180 * u.arcsec).parameters.width
+    <Quantity 3. arcmin>
     """
 
     _section = "spatial-mean"
@@ -52,7 +59,7 @@ class SpatialMeanStrategy:
     -----
     Blank and flagged voxels are never T_OFF. A channel without T_OFF keeps T_U = T_ON and has an infinite
     uncertainty; so has a cube of one sight line. Parts are as
-    `hisatools.unabsorbed.surroundings` makes them.
+    ``hisatools.unabsorbed.surroundings`` makes them.
 
     Raises
     ------

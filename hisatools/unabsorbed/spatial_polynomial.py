@@ -31,6 +31,13 @@ class SpatialPolynomialParameters(_Parameters):
         Largest noise of T_U that the fit may leave, in units of the noise of one pixel. Where it would be
         exceeded anywhere in the part of the feature, the order is lowered for that part, at last
         to 0: the mean of the rim.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("spatial-polynomial", order=1, width=3 * u.arcmin).parameters.order
+    1
     """
 
     _section = "spatial-polynomial"
@@ -62,7 +69,7 @@ class SpatialPolynomialStrategy:
     -----
     Blank and flagged voxels are never T_OFF. A channel in which a part has none keeps T_U = T_ON
     and has an infinite uncertainty; so has a cube of one sight line. Parts are as
-    `hisatools.unabsorbed.surroundings` makes them.
+    ``hisatools.unabsorbed.surroundings`` makes them.
 
     Examples
     --------

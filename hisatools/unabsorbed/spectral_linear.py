@@ -22,6 +22,13 @@ class SpectralLinearParameters(_Parameters):
     smoothing : Quantity, angle
         FWHM of the Gaussian mean of T_OFF over the sky, which lowers the noise. Below a pixel, as with
         0, each sight line is worked on by itself, as published. Two beams of the CGPS by default.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("spectral-linear", margin=3 * u.km / u.s).parameters.margin
+    <Quantity 3. km / s>
     """
 
     _section = "spectral-linear"

@@ -27,6 +27,13 @@ class SpectralPolynomialParameters(_Parameters):
     smoothing : Quantity, angle
         FWHM of the Gaussian mean of T_OFF over the sky, which lowers the noise. Below a pixel, as with
         0, each sight line is worked on by itself. Two beams of the CGPS by default.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("spectral-polynomial", order=4, smoothing=1 * u.arcmin).parameters.smoothing
+    <Quantity 1. arcmin>
     """
 
     _section = "spectral-polynomial"

@@ -26,6 +26,13 @@ class SpectralSplineParameters(_Parameters):
     smoothing : Quantity, angle
         FWHM of the Gaussian mean of T_OFF over the sky, which lowers the noise. Below a pixel, as with
         0, each sight line is worked on by itself. Two beams of the CGPS by default.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools import UnabsorbedEstimator
+    >>> UnabsorbedEstimator("spectral-spline", scale=3 * u.km / u.s).parameters.scale
+    <Quantity 3. km / s>
     """
 
     _section = "spectral-spline"

@@ -50,6 +50,18 @@ class ErrorModel:
         scale_pix^2), in channels and pixels; 0 for white noise along an axis.
     structure : `~numpy.ndarray`, shape (n, 3)
         Variance in K^2, scale in channels and in pixels of each Gaussian that C is the sum of.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.features import label_features
+    >>> from hisatools.simulate import ModelParameters, simulate_cube
+    >>> from hisatools.unabsorbed.uncertainty import measure_errors
+    >>> model = simulate_cube(ModelParameters(shape=(32, 48, 48), n_pucks=5, n_components=50), seed=35)
+    >>> labels, _ = label_features(model.delta_t < -2 * u.K)
+    >>> errors = measure_errors(model.cube, labels, noise=6 * u.K)
+    >>> [round(float(scale), 1) for scale in errors.noise_scales], errors.structure.shape[1]
+    ([0.9, 2.0], 3)
     """
 
     noise: object
@@ -155,7 +167,15 @@ def measure_errors(cube, labels, *, noise=None, workers=1):
 
 
 def noise_scales(correlation):
-    """Scales of the noise's correlation from the FWHM of beam and line profile."""
+    """Scales of the noise's correlation from the FWHM of beam and line profile.
+
+    Examples
+    --------
+    >>> from hisatools.noise import NoiseCorrelation
+    >>> from hisatools.unabsorbed.uncertainty import noise_scales
+    >>> [round(float(scale), 2) for scale in noise_scales(NoiseCorrelation(beam_pix=3.33, line_chan=1.6))]
+    [0.96, 2.0]
+    """
     return correlation.line_chan / FWHM_PER_SCALE, correlation.beam_pix / FWHM_PER_SCALE
 
 
@@ -227,6 +247,19 @@ def told_noise(cube, noise):
         If a map or cube does not fit.
     ParameterError
         If it is no temperature, or nowhere positive.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.unabsorbed.uncertainty import told_noise
+    >>> cube = example_model().cube
+    >>> float(told_noise(cube, 6000 * u.mK))
+    6.0
+    >>> told_noise(cube, [6, 6] * u.K)
+    Traceback (most recent call last):
+        ...
+    hisatools.errors.InputError: noise has the shape (2,), which is neither the ...
     """
     if hasattr(noise, "check_axes"):
         noise.check_axes(cube)

@@ -6,7 +6,7 @@ from matplotlib.colors import LogNorm
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hisatools.errors import InputError, ParameterError
-from hisatools.plotting import new_figure
+from hisatools.plotting.style import new_figure
 from hisatools.significance.prior import SpatialPrior
 from hisatools.significance.prior_figures import plot_prior_effect, plot_ts
 from hisatools.simulate import ModelParameters, model_wcs

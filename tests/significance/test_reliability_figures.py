@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from hisatools.plotting import new_figure
+from hisatools.plotting.style import new_figure
 from hisatools.significance.reliability import ReliabilityModel
 from hisatools.significance.reliability_figures import plot_diagram
 
