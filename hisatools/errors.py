@@ -145,9 +145,11 @@ class PresetWarning(HISAWarning):
 
     Examples
     --------
-    `hisatools.surveys.warn_outside_survey` gives it. Who knows the scales to be right silences it:
+    Who knows the scales to be right silences it:
 
     >>> import warnings
     >>> from hisatools.errors import PresetWarning
-    >>> warnings.simplefilter("ignore", PresetWarning)  # doctest: +SKIP
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", PresetWarning)  # and here HISAExtractor.preset("cgps").run(cube)
+    ...
     """

@@ -6,6 +6,7 @@ import io
 import os
 from dataclasses import fields
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 from astropy.table import QTable
@@ -54,7 +55,7 @@ class ParameterTable(_Generated):
 
 
 class NameTables(_Generated):
-    """``.. name-tables::`` with a module a line: its public classes and functions, each with its first sentence.
+    """``.. name-tables::`` with a module a line: its public classes and functions, and their summaries.
 
     Those that ``hisatools`` itself exports stand in its table alone.
     """
@@ -62,13 +63,29 @@ class NameTables(_Generated):
     has_content = True
 
     def lines(self):
+        main = "hisatools" in self.content
+        shown = set() if main else {getattr(hisatools, name) for name in hisatools.__all__}
         for name in self.content:
             module = importlib.import_module(name)
-            exported = () if module is hisatools else hisatools.__all__
-            names = [item for item in module.__all__ if item not in exported and callable(getattr(module, item))]
+            names = [item for item in _public(module) if getattr(module, item) not in shown]
+            shown |= {getattr(module, item) for item in names}
             if names:
                 yield from (f".. py:currentmodule:: {name}", "", f"In ``{name}``:", "")
-                yield from (".. autosummary::", "   :nosignatures:", "", *(f"   {item}" for item in names), "")
+                yield from (".. autosummary::", "   :nosignatures:", "")
+                yield from (*(f"   {item}" for item in names), "")
+
+
+def _public(module):
+    """Names of the classes and functions that a module offers."""
+    of_its_own = [name for name in vars(module) if name[0] != "_" and _home(module, name) == module.__name__]
+    names = getattr(module, "__all__", of_its_own)
+    return [name for name in names if _home(module, name) is not None]
+
+
+def _home(module, name):
+    """The module in which a class or a function is defined; None for anything else."""
+    value = getattr(module, name)
+    return value.__module__ if isinstance(value, type | FunctionType) else None
 
 
 class ColumnTable(_Generated):

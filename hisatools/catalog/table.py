@@ -29,7 +29,7 @@ class HISACatalog(QTable):
     def coordinates(self):
         """Centroids of the features: `~astropy.coordinates.SkyCoord`, shape (n,), in the frame of the cube.
 
-        An `InputError` where ``meta`` does not name the frame.
+        An `~hisatools.errors.InputError` where ``meta`` does not name the frame.
         """
         from hisatools.catalog.places import positions_of
 

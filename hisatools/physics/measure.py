@@ -54,7 +54,7 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     the beam is not known ``angular_width_max``. Features no wider than the beam, or than two pixels, have
     none: NaN, with `GasFlag.UNRESOLVED`.
 
-    Uncertainties are of first order: `hisatools.physics.feature_errors`. They hold the noise and the error of
+    Uncertainties are of first order. They hold the noise and the error of
     T_U, so that they are NaN where the result has none, and the errors that ``parameters`` states.
 
     Examples
