@@ -1,4 +1,4 @@
-"""What the documentation is built with: figures have words beside them, citations are those of CITATION.cff."""
+"""What the documentation is built with: figures have words beside them, citations are of CITATION.cff."""
 
 import runpy
 from collections import namedtuple
