@@ -253,9 +253,9 @@ for name in shown.colnames[1:]:
 shown
 
 # %%
-# It knows nothing about a part of the voxels (``known``): those in discs wider than its box. In the others it is less exact than ``shell``, which also looks along velocity and takes what is nearest.
-# And 5 K was a guess: ``inside_chi2`` would be 1, and ``inside_within_1_sigma`` 0.68, if it were right. A strategy that is to be taken seriously works its
-# uncertainty out from ``errors``, as those in ``hisatools/unabsorbed`` do. More on such comparisons: :doc:`04_comparing_estimates`.
+# Not bad for a few lines: its bias and scatter are smaller than those of ``shell``. The reason is the model, whose emission is smooth on the sky over 20' and more, so that a mean over 8' misses little. Real emission is rougher. The rim of the
+# features in your own cube tells; :doc:`04_comparing_estimates` shows how. About one voxel in a hundred it knows nothing (``known``), in discs wider than its box. And its 5 K were a guess, too large a one: ``inside_chi2`` would be 1, and
+# ``inside_within_1_sigma`` 0.68, if it were right. A strategy that is to be taken seriously works its uncertainty out from ``errors``, as those in ``hisatools/unabsorbed`` do.
 #
 # What this page announced is taken back:
 
