@@ -52,13 +52,11 @@ reliability.plot()
 # The column ``reliability`` is now in the catalogue. A line through it at 0.9:
 
 trusted = result.catalog["reliability"] > 0.9
-columns = result.catalog["name", "n_voxels", "delta_t_mean", "reliability"][
-    trusted
-]
-columns["delta_t_mean"].info.format = columns["reliability"].info.format = (
-    ".2f"
-)
-columns
+names = ["name", "n_voxels", "delta_t_mean", "reliability"]
+shown = result.catalog[names][trusted]
+for name in names[2:]:
+    shown[name].info.format = ".2f"
+shown
 
 # %%
 # Does it tell the truth? In the model a feature can be called real if half of its voxels hold absorption that was put in.

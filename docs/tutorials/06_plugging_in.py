@@ -253,6 +253,11 @@ for name in shown.colnames[1:]:
 shown
 
 # %%
+
+# sphinx_gallery_alt = "Spectrum and cut through the largest feature, with the unabsorbed emission by shell and by the mean of a box"
+comparison.plot_feature(comparison.largest_features(1)[0])
+
+# %%
 # Not bad for a few lines: its bias and scatter are smaller than those of ``shell``. The reason is the model, whose emission is smooth on the sky over 20' and more, so that a mean over 8' misses little. Real emission is rougher. The rim of the
 # features in your own cube tells; :doc:`04_comparing_estimates` shows how. About one voxel in a hundred it knows nothing (``known``), in discs wider than its box. And its 5 K were a guess, too large a one: ``inside_chi2`` would be 1, and
 # ``inside_within_1_sigma`` 0.68, if it were right. A strategy that is to be taken seriously works its uncertainty out from ``errors``, as those in ``hisatools/unabsorbed`` do.
