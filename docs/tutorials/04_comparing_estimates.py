@@ -69,7 +69,7 @@ comparison.plot_feature(largest)
 # What it depends on
 # ------------------
 #
-# How broad the line is decides. Each feature's mean error against its extent in velocity:
+# How broad the line is counts. Each feature's mean error against its extent in velocity:
 
 # sphinx_gallery_alt = "Mean error of T_U of each feature against its extent in velocity: below 7 K for shell, up to 20 K for the straight line where features span 7 km/s and more"
 from hisatools.comparison_figures import strategy_styles
@@ -107,7 +107,7 @@ axes.legend(fontsize="small")
 axes
 
 # %%
-# Features of a few channels come out within 10 K with any of them. Features that span 7 km/s and more are as broad as the emission from edge to edge, and there the straight line can be 20 K off: one spectrum alone cannot tell what lies under them.
+# Features of a few channels come out within 10 K, but for one with the straight line. Features that span 7 km/s and more are as broad as the emission from edge to edge, and there the straight line can be 20 K off: one spectrum alone cannot tell what lies under them.
 #
 # Without the truth
 # -----------------

@@ -206,7 +206,7 @@ for name, cells in printed.items():
 table
 
 # %%
-# The Globule would weigh 25 solar masses instead of one half. The factor is not 100 but 199, because a hydrogen molecule has two atoms. And *p* is 0.42 for the Globule and 0.26 for the
+# The Globule would weigh 25 solar masses instead of one half. The factor is not 100 but 199, because a hydrogen molecule has two atoms. And *p* is 0.42 for the Globule and 0.25 for the
 # Complex: so cold a gas would absorb far more than is seen, were all emission behind it.
 #
 # What gas is possible at all?
