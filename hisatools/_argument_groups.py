@@ -130,7 +130,7 @@ def add_catalog_columns(verb):
     )
     verb.add_argument(
         "--crossmatch",
-        metavar="TABLE",
+        metavar="FILE",
         help="adds the counterparts of features in another table (ECSV, FITS, VOTable, CSV)",
     )
     verb.add_argument(

@@ -84,7 +84,7 @@ def test_of_options_that_exclude_each_other_the_one_that_is_typed_stands(config)
     arguments = parsed("gas", "--config", path, "--output", "gas")
     assert (arguments.t_spin, arguments.tau) == ("40", None)
     arguments = parsed("gas", "--config", path, "--output", "gas", "--tau", "1")
-    assert (arguments.t_spin, arguments.tau) == (None, 1.0)
+    assert (arguments.t_spin, arguments.tau) == (None, "1")
 
 
 def test_positional_arguments_of_a_file_leave_room_for_options(config):

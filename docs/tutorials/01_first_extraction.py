@@ -185,7 +185,8 @@ place = SkyCoord(5 * u.deg, 0 * u.deg, frame="galactic")
 profile = HISACube.from_spectrum(
     lab["t_l5"], lab["velocity"], position=place
 )
-riegel_crutcher = HISAExtractor.preset("cgps").run(profile)
+# Without a preset: LAB is not the CGPS, and hisatools would warn of that.
+riegel_crutcher = HISAExtractor().run(profile)
 print(riegel_crutcher.meta["remarks"])
 
 # %%
@@ -213,7 +214,7 @@ place = SkyCoord(10 * u.deg, 0 * u.deg, frame="galactic")
 at_10 = HISACube.from_spectrum(
     lab["t_l10"], lab["velocity"], position=place
 )
-for row in HISAExtractor.preset("cgps").run(at_10).catalog:
+for row in HISAExtractor().run(at_10).catalog:
     depth, error = row["delta_t_peak"], row["delta_t_peak_error"]
     print(f"dT = {depth:.0f} +- {error:.0f} at {row['velocity_peak']:+.0f}")
 

@@ -188,10 +188,12 @@ print("mine:", score(of_mine), f"in {len(of_mine.catalog)} features")
 # Nearly the same: the paper's numbers are not so finely tuned that another grid would spoil them. What differs is a feature or two, and the outermost voxels of the large one. Left with the CGPS scales, right with ours:
 
 # sphinx_gallery_alt = "Two maps of the absorption at one velocity, with the CGPS scales and with our own: the same disc of absorption, 20 to 30 K deep, at the left border"
-from hisatools.plotting import new_figure, plot_channel
+from matplotlib.figure import Figure
+
+from hisatools.plotting import plot_channel
 
 largest = of_mine.catalog[of_mine.catalog["n_voxels"].argmax()]
-figure = new_figure(10, 4.4)
+figure = Figure((10, 4.4), layout="constrained")
 for place, result in enumerate((of_cgps, of_mine), start=1):
     axes = figure.add_subplot(1, 2, place, projection=cube.wcs.celestial)
     plot_channel(result, largest["velocity"], ax=axes)

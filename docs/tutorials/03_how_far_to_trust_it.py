@@ -118,10 +118,12 @@ for name, width in (("narrow", narrow), ("broad", broad)):
 # sphinx_gallery_alt = "Share found against depth: for narrow lines it rises from nothing near -5 K to three quarters and more beyond -20 K, for broader ones it stays below one half"
 from itertools import pairwise
 
-from hisatools.plotting import ACCEPTED, SPATIAL, new_figure
+from matplotlib.figure import Figure
+
+from hisatools.plotting.style import ACCEPTED, SPATIAL
 
 edges = [-40, -30, -20, -15, -10, -5, 0]
-axes = new_figure(6.4, 4).add_subplot()
+axes = Figure((6.4, 4), layout="constrained").add_subplot()
 for name, width, color in (
     ("up to 3.5 km/s", narrow, ACCEPTED),
     ("broader", broad, SPATIAL),

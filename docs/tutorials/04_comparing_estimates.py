@@ -73,14 +73,14 @@ comparison.plot_feature(largest)
 
 # sphinx_gallery_alt = "Mean error of T_U of each feature against its extent in velocity: below 7 K for shell, up to 20 K for the straight line where features span 7 km/s and more"
 from hisatools.comparison_figures import strategy_styles
-from hisatools.plotting import new_figure
+from matplotlib.figure import Figure
 
 extent = {
     label: np.any(comparison.labels == label, axis=(1, 2)).sum()
     * cube.channel_width.value
     for label in np.unique(comparison.features["feature"])
 }
-axes = new_figure(7, 4.2).add_subplot()
+axes = Figure((7, 4.2), layout="constrained").add_subplot()
 for name in (
     "shell",
     "spatial-mean",

@@ -40,6 +40,8 @@ class Scale:
 
     def encode(self, values):
         """The levels of numbers: uint8, same shape; `BLANK` where they are not finite."""
+        # In float32 the smallest numbers have too few digits to be counted in steps.
+        values = np.asarray(values, np.float64)
         finite = np.isfinite(values)
         level = (np.clip(np.where(finite, values, self.low), self.low, self.high) - self.low) / self.step
         return np.where(finite, np.rint(level) + 1, BLANK).astype(np.uint8)
