@@ -174,6 +174,14 @@ def cube_facts(cube):
     -------
     dict
         Name to text, in the order in which they are told.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.inspection import cube_facts
+    >>> facts = cube_facts(example_model().cube)
+    >>> facts["Shape"], facts["Beam"]
+    ('32 channels x 208 x 208 pixels', '1 x 1 arcmin')
     """
     n_v, n_y, n_x = cube.shape
     return {

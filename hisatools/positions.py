@@ -77,13 +77,36 @@ def sky_position(wcs, y, x):
     -------
     `~astropy.coordinates.SkyCoord`
         In the frame of the axes.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.positions import sky_position
+    >>> place = sky_position(example_model().cube.wcs, 124, 184)
+    >>> place.name, place.to_string(precision=4)
+    ('galactic', '139.5975 0.1025')
     """
     lon, lat = wcs.celestial.wcs_pix2world([[x, y]], 0)[0]
     return SkyCoord(lon, lat, unit="deg", frame=sky_frame(wcs))
 
 
 def known_position(cube, y, x):
-    """`sky_position` of a pixel of a cube; None for a spectrum that was given without its position."""
+    """`sky_position` of a pixel of a cube; None for a spectrum that was given without its position.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from hisatools import HISACube
+    >>> from hisatools.datasets import load_lab_profiles
+    >>> from hisatools.positions import known_position
+    >>> lab = load_lab_profiles()
+    >>> print(known_position(HISACube.from_spectrum(lab["t_l10"], lab["velocity"]), 0, 0))
+    None
+    >>> position = SkyCoord("10d 0d", frame="galactic")
+    >>> spectrum = HISACube.from_spectrum(lab["t_l10"], lab["velocity"], position=position)
+    >>> known_position(spectrum, 0, 0).to_string()
+    '10 0'
+    """
     return None if cube.meta.get("position") == "not known" else sky_position(cube.wcs, y, x)
 
 
@@ -104,6 +127,16 @@ def nearest_channel(speeds, velocity):
     ------
     ParameterError
         If the velocity has no unit or lies more than a channel outside the cube.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.positions import nearest_channel
+    >>> speeds = example_model().cube.velocity
+    >>> channel = nearest_channel(speeds, -41 * u.km / u.s)
+    >>> print(channel, speeds[channel].round(2))
+    17 -41.24 km / s
     """
     try:
         wanted = u.Quantity(velocity).to(speeds.unit)

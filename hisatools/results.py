@@ -602,7 +602,15 @@ class HISAResult:
         return plot_summary(self, path, overwrite=overwrite)
 
     def write_report(self, path, *, cube=None, overwrite=False):
-        """Write an HTML page to look through the result; see `hisatools.report.write_report`."""
+        """Write an HTML page to look through the result; see `hisatools.report.write_report`.
+
+        Examples
+        --------
+        >>> from hisatools.datasets import example_result
+        >>> page = example_result().write_report("example.html")
+        >>> page.name
+        'example.html'
+        """
         from hisatools.report import write_report
 
         return write_report(self, path, cube=cube, overwrite=overwrite)

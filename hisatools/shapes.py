@@ -55,6 +55,26 @@ def shape_columns(voxels, pixel, wcs, beam=None):
     With the moments M in pixels and J the pixel's sides on the sky, towards east and north at the centroid,
     those on the sky are J M J^T. The absorption ends where it is no longer found, so that a Gaussian feature
     comes out somewhat too small.
+
+    Examples
+    --------
+    A bar of 9 x 1 pixels of 0.3 arcmin along the longitude, at an angle of 90 deg from north:
+
+    >>> import numpy as np
+    >>> from hisatools.catalog.voxels import LabelledVoxels
+    >>> from hisatools.datasets import example_model
+    >>> from hisatools.shapes import shape_columns
+    >>> labels = np.zeros((3, 20, 20), int)
+    >>> labels[1, 10, 4:13] = 1
+    >>> wcs = example_model().cube.wcs
+    >>> voxels = LabelledVoxels(np.where(labels, 60.0, 100.0), np.full(9, 100.0), labels, wcs)
+    >>> found = shape_columns(voxels, (np.array([10.0]), np.array([8.0])), wcs)
+    >>> for name in ("major_fwhm", "minor_fwhm", "position_angle"):
+    ...     print(name, found[name].round(1))
+    ...
+    major_fwhm [1.8]
+    minor_fwhm [0.2]
+    position_angle [90.]
     """
     moments = _pixel_moments(voxels, pixel)
     if voxels.shape[1:] == (1, 1):

@@ -30,6 +30,13 @@ class Survey:
     channel_width : Quantity, velocity, shape (2,)
     noise : Quantity, temperature, shape (2,)
         Rms in a channel.
+
+    Examples
+    --------
+    >>> from hisatools.surveys import SURVEYS
+    >>> survey = SURVEYS["cgps"]
+    >>> print(survey.title, survey.beam, survey.noise)
+    Canadian Galactic Plane Survey [0.97 1.3 ] arcmin [3. 7.] K
     """
 
     title: str

@@ -28,6 +28,16 @@ class VoxelErrors:
         1-sigma uncertainty of T_ON and of T_U, in the order of the array.
     correlated_voxels : float
         Volume over which the noise is correlated, in voxels.
+
+    Examples
+    --------
+    Two voxels; T_U of the second one is known exactly.
+
+    >>> import numpy as np
+    >>> from hisatools.catalog import VoxelErrors
+    >>> errors = VoxelErrors(np.array([3.0, 3.0]), np.array([4.0, 0.0]), correlated_voxels=11)
+    >>> errors.delta_kelvin
+    array([5., 3.])
     """
 
     noise_kelvin: np.ndarray

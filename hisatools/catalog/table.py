@@ -253,8 +253,21 @@ class HISACatalog(QTable):
 
         Examples
         --------
-        >>> catalog = HISACatalog.read("out/catalog.ecsv")  # doctest: +SKIP
-        >>> catalog.with_co("co.fits")["co_velocity", "co_velocity_difference"]  # doctest: +SKIP
+        A cube of CO with lines of 2 K at -38 km/s. The second feature is at -39.6 km/s:
+
+        >>> import astropy.units as u
+        >>> import numpy as np
+        >>> from hisatools import HISACube
+        >>> from hisatools.datasets import example_result
+        >>> result = example_result()
+        >>> line = 2 * np.exp(-0.5 * ((result.velocity.value + 38) / 1.5) ** 2)
+        >>> noise = np.random.default_rng(1).normal(0, 0.1, result.flags.shape)
+        >>> co = HISACube((line[:, None, None] + noise) * u.K, result.wcs)
+        >>> found = result.catalog.with_co(co, max_velocity_difference=5 * u.km / u.s)
+        >>> print(found["co_velocity"].round(0))
+        [ nan -38. -38. -38.  nan] km / s
+        >>> print(found["co_velocity_difference"][1].round(1))
+        1.6 km / s
         """
         from hisatools.tracers.columns import catalog_with_co
 

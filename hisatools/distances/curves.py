@@ -32,6 +32,25 @@ class RotationCurve:
         Motion of the Sun against circular rotation towards the centre, along the rotation and towards the
         north pole, that goes with the curve. Velocities in the standard LSR, which is what cubes are in, are
         first changed to this motion; None leaves them as they are.
+
+    Examples
+    --------
+    A curve of your own needs a name, a source, the radii in kpc where it was measured, and the speed. It has
+    to rise more slowly than the radius.
+
+    >>> import astropy.units as u
+    >>> from hisatools.distances import RotationCurve, kinematic_distance
+    >>> class RisingCurve(RotationCurve):
+    ...     name, citation, measured_kpc = "rising", "made up", (2.0, 20.0)
+    ...
+    ...     def speed_kms(self, radius_kpc):
+    ...         return 220 * (radius_kpc / self.r0.value) ** 0.1
+    ...
+    >>> curve = RisingCurve(r0=8.2 * u.kpc)
+    >>> print(curve.speed([4.1, 8.2] * u.kpc).round(1))
+    [205.3 220. ] km / s
+    >>> print(kinematic_distance(140 * u.deg, 0 * u.deg, -41 * u.km / u.s, curve=curve).near.round(1))
+    4.5 kpc
     """
 
     r0: u.Quantity = 8.5 * u.kpc

@@ -25,7 +25,16 @@ N_HALVINGS = 62
 
 
 class DistanceFlag(IntFlag):
-    """What is to be known about a kinematic distance; a sum of these."""
+    """What is to be known about a kinematic distance; a sum of these.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from hisatools.distances import DistanceFlag, kinematic_distance
+    >>> slow = kinematic_distance(10 * u.deg, 0 * u.deg, 5 * u.km / u.s)
+    >>> [flag.name for flag in DistanceFlag if slow.flags & flag]
+    ['TWO_FOLD', 'LOCAL', 'DIRECTION']
+    """
 
     TWO_FOLD = 1  #: Within the solar circle: near and far distance have the same velocity.
     TANGENT = 2  #: Beyond the terminal velocity, by less than the dispersion: at the tangent point.
@@ -57,6 +66,21 @@ class KinematicDistances:
         Sums of `DistanceFlag`.
     curve : `RotationCurve`
     dispersion : `~astropy.units.Quantity`, km/s
+
+    Examples
+    --------
+    Within the solar circle, outside it, and faster than any circular orbit:
+
+    >>> import astropy.units as u
+    >>> from hisatools.distances import DistanceFlag, kinematic_distance
+    >>> found = kinematic_distance([30, 140, 75] * u.deg, 0 * u.deg, [60, -41, 140] * u.km / u.s)
+    >>> print(found.near.round(1), found.far.round(1))
+    [3.5 3.7 nan] kpc [10.7  3.7  nan] kpc
+    >>> found.has(DistanceFlag.TWO_FOLD)
+    array([ True, False, False])
+    >>> distance, error = found.of_side("near")
+    >>> print(error.round(1))
+    [0.4 0.8 nan] kpc
     """
 
     near: u.Quantity

@@ -19,6 +19,19 @@ def sky_frame(wcs):
     Returns
     -------
     `~astropy.coordinates.BaseCoordinateFrame`
+
+    Examples
+    --------
+    >>> from astropy.wcs import WCS
+    >>> from hisatools.catalog import sky_frame
+    >>> from hisatools.datasets import example_model
+    >>> sky_frame(example_model().cube.wcs).name
+    'galactic'
+    >>> wcs = WCS(naxis=2)
+    >>> wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    >>> wcs.wcs.equinox = 1950
+    >>> sky_frame(wcs).name
+    'fk4'
     """
     if wcs.wcs.ctype[0].startswith("ELON"):  # which astropy does not tell from the WCS
         return BarycentricMeanEcliptic()

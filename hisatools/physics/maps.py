@@ -95,6 +95,33 @@ def gas_maps(gas, wcs, shape):
     Returns
     -------
     `GasMaps`
+
+    Examples
+    --------
+    `hisatools.physics.measure_gas` does this, step by step. Without a distance there is no mass:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.physics import GasParameters
+    >>> from hisatools.physics.clouds import Clouds
+    >>> from hisatools.physics.feature_gas import FeatureGas
+    >>> from hisatools.physics.maps import gas_maps
+    >>> from hisatools.physics.per_feature import FeatureAssumptions
+    >>> from hisatools.physics.voxels import GasVoxels
+    >>> result, parameters = example_result(), GasParameters(t_spin=20 * u.K)
+    >>> voxels = GasVoxels.of(result, 0 * u.K, parameters.p, parameters.max_continuum)
+    >>> clouds = Clouds.of(voxels, "feature")
+    >>> pixel_rad = np.full(voxels.n_features, (0.3 * u.arcmin).to_value(u.rad))
+    >>> assumed = FeatureAssumptions.of(parameters, result, pixel_rad)
+    >>> spin = clouds.solve(parameters, assumed, voxels.channel_kms)
+    >>> alone = np.ones((2, voxels.n_features))
+    >>> gas = FeatureGas(voxels, clouds, spin, assumed, alone, pixel_rad**2, "feature")
+    >>> maps = gas_maps(gas, result.wcs.celestial, result.flags.shape[1:])
+    >>> print(f"{np.nanmax(maps.column_density):.1e}", np.nanmax(maps.t_spin).round(1))
+    8.0e+19 1 / cm2 20.0 K
+    >>> print(np.isfinite(maps.mass_hi).sum(), "pixels of known mass")
+    0 pixels of known mass
     """
     voxels, values = gas.voxels, gas.assumed.values
     feature = voxels.feature

@@ -15,6 +15,8 @@ from hisatools.report.channels import channel_maps, color_tables
 from hisatools.report.numbers import plain, text
 from hisatools.report.rasters import BLANK_COLOR
 
+__all__ = ["write_report"]
+
 EXTRA = "report"
 # Packages that carry what is put into the page, and the files.
 LIBRARIES = {

@@ -103,6 +103,21 @@ class SpatialStages:
         Of the channel.
     wcs : `~astropy.wcs.WCS`
         Of the cube.
+
+    Examples
+    --------
+    Where the absorption of a channel map is deepest, as (y, x), and how deep:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools import SpatialSearcher
+    >>> from hisatools.datasets import example_model
+    >>> stages = SpatialSearcher().stages(example_model().cube, -41 * u.km / u.s)
+    >>> stages.channel, stages.velocity.round(1)
+    (17, <Quantity -41.2 km / s>)
+    >>> y, x = np.unravel_index(stages.amplitude.argmax(), stages.amplitude.shape)
+    >>> print(y, x, f"{stages.amplitude[y, x]:.1f}")
+    102 85 15.8 K
     """
 
     observed: u.Quantity

@@ -41,7 +41,29 @@ CO_COLUMNS = {
 
 
 class TracerFlag(IntFlag):
-    """What is to be known about the CO of a feature; a sum of these."""
+    """What is to be known about the CO of a feature; a sum of these.
+
+    Examples
+    --------
+    A cube of noise alone, that does not cover the two southern features:
+
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from hisatools import HISACube
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.tracers import TracerFlag
+    >>> result = example_result()
+    >>> noise = np.random.default_rng(1).normal(0, 0.1, result.flags.shape)
+    >>> empty = HISACube(noise * u.K, result.wcs).cutout((slice(None), slice(80, None), slice(None)))
+    >>> for flags in result.catalog.with_co(empty)["co_flags"]:
+    ...     print([flag.name for flag in TracerFlag if flags & flag])
+    ...
+    ['OUTSIDE']
+    ['NOT_FOUND']
+    ['NOT_FOUND']
+    ['NOT_FOUND']
+    ['OUTSIDE']
+    """
 
     NOT_FOUND = 1  #: No peak is bright enough.
     OUTSIDE = 2  #: The cube covers none of the sight lines.
