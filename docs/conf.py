@@ -60,6 +60,6 @@ if os.environ.get("READTHEDOCS") == "True":
 html_theme = "pydata_sphinx_theme"
 html_title = f"hisatools {version}"
 html_static_path = ["_static"]
-html_css_files = ["tutorials.css"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
