@@ -57,6 +57,9 @@ if os.environ.get("READTHEDOCS") == "True":
         "astropy": ("https://docs.astropy.org/en/stable", None),
     }
 
+# The equations were looked at in this series; the next one draws letters cut off where its fonts are missing.
+mathjax_path = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-mml-chtml.js"
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"hisatools {version}"
 html_static_path = ["_static"]
