@@ -215,6 +215,7 @@ def _demo(arguments):
     result.write(folder / "result", overwrite=arguments.overwrite)
     say(*extraction_lines(result), written(folder / "result"))
     say(f"Wrote the model and its truth to {folder / 'model'}", *score_lines(model, result))
+    say(f"To look through it: hisatools report {folder / 'result'}")
 
 
 def _simulate(arguments):

@@ -185,8 +185,8 @@ def cube_facts(cube):
     """
     n_v, n_y, n_x = cube.shape
     return {
-        "File": cube.meta.get("path", "-"),
-        "Object": cube.meta.get("object") or "-",
+        "File": cube.meta.get("path", "none, made in memory"),
+        "Object": cube.meta.get("object") or "not named",
         "Shape": f"{n_v} channels x {n_y} x {n_x} pixels",
         "Velocity": _velocity(cube),
         "Sky": _sky(cube),

@@ -243,6 +243,13 @@ class HISAResult:
         """True where either search found something in any pass."""
         return flagged(self.flags, MaskBit.SPECTRAL) | flagged(self.flags, MaskBit.SPATIAL)
 
+    def __repr__(self):
+        n_v, n_y, n_x = self.flags.shape
+        return (
+            f"<HISAResult {n_v} channels x {n_y} x {n_x} pixels, {len(self.catalog)} features "
+            f"in {self.n_accepted} accepted voxels>"
+        )
+
     @property
     def n_accepted(self):
         """Number of accepted voxels."""

@@ -14,6 +14,7 @@ from radio_beam import Beam
 
 from hisatools._messages import extraction_lines
 from hisatools.catalog import build_catalog
+from hisatools.datasets import example_result
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
 from hisatools.features import angular_widths, velocity_widths
 from hisatools.plotting.chosen import deepest_channel, deepest_sight_line
@@ -525,3 +526,9 @@ def test_true_fraction_of_another_result_is_refused(no_picture, tmp_path):
     fits.writeto(folder / "true_fraction.fits", np.zeros((2, 2, 2), np.float32))
     with pytest.raises(InputError, match="have different shapes"):
         HISAResult.read(folder)
+
+
+def test_a_result_is_told_in_one_line():
+    assert repr(example_result()) == (
+        "<HISAResult 32 channels x 208 x 208 pixels, 5 features in 1456 accepted voxels>"
+    )

@@ -72,8 +72,9 @@ comparison.plot_feature(largest)
 # How broad the line is counts. Each feature's mean error against its extent in velocity:
 
 # sphinx_gallery_alt = "Mean error of T_U of each feature against its extent in velocity: below 7 K for shell, up to 20 K for the straight line where features span 7 km/s and more"
-from hisatools.comparison_figures import strategy_styles
 from matplotlib.figure import Figure
+
+from hisatools.comparison_figures import strategy_styles
 
 extent = {
     label: np.any(comparison.labels == label, axis=(1, 2)).sum()
