@@ -199,6 +199,8 @@ def _checked(name, value, unit, *, may_be_0):
         return value
     plain_numbers = unit == u.dimensionless_unscaled
     if np.ndim(value) == 0:
+        if plain_numbers and isinstance(value, u.Quantity):
+            value = plain_number(name, value).item()
         check = check_number if plain_numbers else check_quantity
         return check(name, value, *(() if plain_numbers else (unit,)), inclusive=may_be_0)
     numbers = plain_number(name, value) if plain_numbers else plain(name, value, unit)

@@ -29,7 +29,7 @@ class FeatureGas:
     spin : `CloudSpin`
     assumed : `FeatureAssumptions`
     correlated : `~numpy.ndarray`, shape (2, n_features)
-        Voxels, and channels of a sight line, over which the noise is alike.
+        Pixels of the sky, and channels of a sight line, over which the noise is alike; NaN if not known.
     pixel_sr : `~numpy.ndarray`, shape (n_features,)
         Solid angle of a pixel where each feature is; NaN for one spectrum, which has no area on the sky.
     spin_per : {"feature", "sight_line"}
@@ -135,7 +135,7 @@ class FeatureGas:
                 np.ones(cloud.size),
             )
         )
-        noise = variance * np.minimum(number, self.correlated[1][feature])
+        noise = variance * np.fmin(number, self.correlated[1][feature])
         return ~(total >= LEAST_SIGNIFICANCE * np.sqrt(noise + of_unabsorbed**2))
 
     @cached_property

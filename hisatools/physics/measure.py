@@ -13,6 +13,7 @@ from hisatools.physics.gas import GasFlag, raise_flag
 from hisatools.physics.maps import GasMaps, gas_maps
 from hisatools.physics.per_feature import FeatureAssumptions
 from hisatools.physics.transfer import NO_CONTINUUM
+from hisatools.physics.units import column_values
 from hisatools.physics.voxels import GasVoxels
 
 __all__ = ["GasMaps", "measure_gas"]
@@ -70,7 +71,7 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     """
     catalog = result.catalog
     voxels = GasVoxels.of(result, t_continuum, parameters.p if p is None else p, parameters.max_continuum)
-    pixel_sr = catalog["solid_angle"].to_value(u.sr) / np.maximum(voxels.count_sight_lines(), 1)
+    pixel_sr = column_values(catalog, "solid_angle", u.sr) / np.maximum(voxels.count_sight_lines(), 1)
     assumed = FeatureAssumptions.of(parameters, result, np.sqrt(pixel_sr))
     clouds = Clouds.of(voxels, parameters.spin_per)
     beam_pixels = (np.nan if result.beam is None else result.beam.sr.to_value(u.sr)) / pixel_sr

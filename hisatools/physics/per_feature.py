@@ -9,7 +9,7 @@ from hisatools.errors import InputError, ParameterError
 from hisatools.physics.amounts import intrinsic_linewidth
 from hisatools.physics.assumptions import ERRORS, PER_FEATURE
 from hisatools.physics.gas import GasFlag, raise_flag
-from hisatools.physics.units import plain, plain_number, with_unit
+from hisatools.physics.units import column_values, plain, with_unit
 
 __all__ = ["FeatureAssumptions"]
 
@@ -96,7 +96,8 @@ class FeatureAssumptions:
                 errors[name] = ones * getattr(parameters, f"{name}_error")
         if parameters.t_continuum_error is not None:
             errors["t_continuum"] = ones * parameters.t_continuum_error.to_value(u.K)
-        width = intrinsic_linewidth(catalog["velocity_fwhm"], result.channel_width)
+        observed = column_values(catalog, "velocity_fwhm", u.km / u.s) * u.km / u.s
+        width = intrinsic_linewidth(observed, result.channel_width)
         return cls(values, errors, width.value, of_distance, flags, about)
 
 
@@ -128,16 +129,7 @@ def _numbers(name, value, unit, catalog, flags, *, of_error=False):
                 f"{name} has {numbers.size} values, and the catalogue {len(catalog)} rows; give one for each"
             )
         return np.array(np.broadcast_to(numbers, len(catalog)))
-    if value not in catalog.colnames:
-        raise InputError(
-            f"{name}={value!r}: the catalogue has no such column; it has {', '.join(catalog.colnames)}"
-        )
-    column = catalog[value]
-    if not np.issubdtype(column.dtype, np.number):
-        raise InputError(f"{name}={value!r}: the column holds no numbers; name another one")
-    label = f"{name}={value!r}: the column"
-    plain_numbers = unit == u.dimensionless_unscaled
-    numbers = np.array(plain_number(label, column) if plain_numbers else plain(label, column, unit))
+    numbers = column_values(catalog, value, unit, parameter=name)
     bad = (numbers < 0) | np.isinf(numbers) | ((numbers == 0) & (not of_error))
     raise_flag(flags, bad, GasFlag.UNPHYSICAL)
     numbers[bad] = np.nan
@@ -155,7 +147,7 @@ def _width_rad(result, pixel_rad):
         about, width, seen = "minor_deconvolved at the distance", "minor_deconvolved", "minor_fwhm"
     else:
         about, width, seen = "angular_width_max at the distance", *["angular_width_max"] * 2
-    width_rad, seen_rad = (catalog[name].to_value(u.rad) for name in (width, seen))
+    width_rad, seen_rad = (column_values(catalog, name, u.rad) for name in (width, seen))
     with np.errstate(invalid="ignore"):
         resolved = (width_rad > 0) & (seen_rad > RESOLVED_PIXELS * pixel_rad)
     return np.where(resolved, width_rad, np.nan), about

@@ -5,11 +5,14 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import QTable
+from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
 from radio_beam import Beam
 
 from hisatools.errors import InputError, ParameterError, ParameterUnitsError
 from hisatools.physics import GasFlag, GasParameters, measure_gas
+from hisatools.physics.assumptions import GAS_COLUMNS
 
 LINE = [-10.0, -25, -10]
 DISTANCES = [1.0, 2, 3, 4] * u.kpc
@@ -102,17 +105,60 @@ def test_the_catalogues_distance_closes_the_pressure(result):
         (
             {"distance": "far"},
             InputError,
-            "distance='far': the catalogue has no such column; it has id, name",
+            "distance='far': the catalogue has no column 'far'; it has id, name",
         ),
-        ({"distance": "name"}, InputError, "distance='name': the column holds no numbers"),
-        ({"distance": "velocity"}, ParameterUnitsError, "distance='velocity': the column needs a unit of pc"),
-        ({"distance": "n_voxels"}, ParameterUnitsError, "the column needs a unit of pc"),
+        (
+            {"distance": "name"},
+            InputError,
+            "distance='name': the column 'name' of the catalogue holds no numb",
+        ),
+        (
+            {"distance": "velocity"},
+            ParameterUnitsError,
+            "of the catalogue needs a unit of pc, and has km / s",
+        ),
+        ({"distance": "n_voxels"}, ParameterUnitsError, r"no unit; set catalog\['n_voxels'\].unit = 'kpc'$"),
         ({"distance": [1, 2] * u.kpc}, InputError, "distance has 2 values, and the catalogue 4 rows"),
     ],
 )
 def test_what_a_catalogue_cannot_give_is_refused(known, kind, message, result):
     with pytest.raises(kind, match=message):
         catalog_of(result, **known)
+
+
+def test_the_columns_of_a_catalogue_are_refused_in_one_line(result):
+    bare = with_column(result, distance=DISTANCES.value)
+    message = r"^the column 'distance' of the catalogue has no unit; set catalog\['distance'\].unit = 'kpc'$"
+    with pytest.raises(ParameterUnitsError, match=message):
+        catalog_of(bare)
+    wide = with_column(result, distance=np.ones((4, 2)) * u.kpc)
+    with pytest.raises(InputError, match=r"^the column 'distance' of the catalogue has the shape \(4, 2\)"):
+        catalog_of(wide)
+
+
+def test_what_is_masked_is_not_known(result, tmp_path):
+    """A catalogue that is read back from VOTable has columns that are masked where they are NaN."""
+    without = with_column(result, distance=[2, np.nan, 3, 4] * u.kpc, mine=[0.5, 1, np.nan, 2])
+    without.catalog["minor_fwhm"][3] = np.nan
+    without.catalog["velocity_fwhm"][0] = np.nan
+    without.catalog["absorption_integral_error"][1] = np.nan
+    masked = QTable(without.catalog, copy=True)
+    for name in masked.colnames:
+        if masked[name].dtype.kind == "f":
+            masked[name] = Masked(masked[name], mask=np.isnan(masked[name]))
+    path = tmp_path / "catalog.xml"
+    without.catalog.write(path, format="votable")
+    for known in ({"t_spin": 20 * u.K}, {"tau": "mine"}):
+        expected = catalog_of(without, **known)
+        for catalog in (masked, QTable.read(path)):
+            found = catalog_of(replace(without, catalog=catalog), **known)
+            for name in GAS_COLUMNS:
+                assert_allclose(u.Quantity(found[name]).value, u.Quantity(expected[name]).value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tau", [80 * u.percent, [80, 80, 80, 80] * u.percent])
+def test_an_optical_depth_may_be_in_per_cent(tau, result):
+    assert_allclose(catalog_of(result, tau=tau)["tau_peak"], 0.8)
 
 
 @pytest.mark.parametrize(

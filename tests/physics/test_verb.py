@@ -129,7 +129,7 @@ def test_a_continuum_map_is_read(extracted, tmp_path):
         (["--t-spin", "20", "--spin-per", "sight_line"], "t_spin gives it; leave one of them out"),
         (["--t-spin", "20", "--tau-error", "0.1"], "tau_error is given without tau; give both"),
         (["--t-spin", "20", "--p-error", "-1"], "p_error must be finite and at least 0, got -1"),
-        (["--t-spin", "20", "--distance", "velocity"], "the column needs a unit of pc"),
+        (["--t-spin", "20", "--distance", "velocity"], "the catalogue needs a unit of pc, and has km"),
         (["--tau", "0"], "tau must be finite and above 0, got 0"),
         (["--p-over-k", "4000"], "p_over_k needs path_length, or a distance"),
         (["--t-spin", "20", "--p", "1.2"], "p must be at most 1, got 1.2"),
