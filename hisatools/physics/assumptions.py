@@ -25,7 +25,10 @@ GAS_COLUMNS = {
         "T_S that opaque gas would have in the deepest channel of the feature's mean spectrum",
     ),
     "t_kinetic_max": (u.K, "Kinetic temperature that linewidth_intrinsic allows, if all of it were heat"),
-    "linewidth_intrinsic": (u.km / u.s, "velocity_fwhm without what the channel adds; NaN if no broader"),
+    "linewidth_intrinsic": (
+        u.km / u.s,
+        "velocity_fwhm without what the channel adds; NaN if narrower than 1.5 channels",
+    ),
     "tau_peak": (None, "Optical depth of the deepest channel of the spectrum that tells T_S"),
     "tau_peak_error": (None, "1-sigma uncertainty of tau_peak, as that of t_spin"),
     "column_density_peak": (u.cm**-2, "Column density of cold H I of the densest sight line"),
@@ -40,7 +43,10 @@ GAS_COLUMNS = {
     "mass_total": (u.solMass, "Mass of all hydrogen, if cold atoms are the given share of its particles"),
     "mass_total_error": (u.solMass, "1-sigma uncertainty of mass_total, likewise"),
     "n_opaque": (None, "Voxels deeper than gas of their T_S can make them: not in the columns and masses"),
-    "n_left_out": (None, "Voxels with too much continuum behind them, or with what lies behind not known"),
+    "n_left_out": (
+        None,
+        "Voxels with too much continuum behind them, with what lies behind not known, or without absorption",
+    ),
     "n_bright": (None, "Those of n_left_out with too much continuum behind them"),
     "n_noisy": (None, "Sight lines that absorb less than 3 of their uncertainties, if T_S is of sight lines"),
     "gas_flags": (None, "What is the matter with the gas: a sum of hisatools.physics.GasFlag"),

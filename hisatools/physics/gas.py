@@ -36,7 +36,7 @@ class GasFlag(IntFlag):
     BLANK = 1
     """An input is not finite, or of a feature all is left out."""
     NO_ABSORPTION = 2
-    """dT is not negative."""
+    """dT is not negative; of a feature, that of none of the voxels that are not left out."""
     TOO_DEEP = 4
     """No gas at the floor or above can absorb so much: -dT is not below p T_U + T_C - floor."""
     TOO_WARM = 8
@@ -60,6 +60,8 @@ class GasFlag(IntFlag):
     """The sight line absorbs less than three times its uncertainty: its own T_S is mostly noise."""
     ABOVE_KINETIC = 4096
     """T_S is above what the linewidth allows: gas so warm would have a broader line."""
+    NARROW_LINE = 8192
+    """The line is narrower than 1.5 channels, or its width is not known: it tells no linewidth."""
 
 
 BAD = (

@@ -15,6 +15,8 @@ __all__ = ["FeatureAssumptions"]
 
 # A feature no wider than two pixels has their size, not its own; and a little more, for pixels that differ.
 RESOLVED_PIXELS = 2.1
+# The FWHM of what one channel holds is one channel, whatever the line.
+LEAST_CHANNELS = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class FeatureAssumptions:
     values, errors : dict
         By the name of the parameter, arrays of shape (n_features,); errors that are not stated are left out.
     linewidth_kms : `~numpy.ndarray`, shape (n_features,)
-        Without what the channel adds.
+        Without what the channel adds; NaN for a line narrower than 1.5 channels.
     length_of_distance : bool
         True where path lengths are widths at the distance.
     flags : `~numpy.ndarray` of int16, shape (n_features,)
@@ -97,7 +99,9 @@ class FeatureAssumptions:
         if parameters.t_continuum_error is not None:
             errors["t_continuum"] = ones * parameters.t_continuum_error.to_value(u.K)
         observed = column_values(catalog, "velocity_fwhm", u.km / u.s) * u.km / u.s
-        width = intrinsic_linewidth(observed, result.channel_width)
+        narrow = ~(observed >= LEAST_CHANNELS * result.channel_width)
+        raise_flag(flags, narrow, GasFlag.NARROW_LINE)
+        width = intrinsic_linewidth(np.where(narrow, np.nan, observed), result.channel_width)
         return cls(values, errors, width.value, of_distance, flags, about)
 
 

@@ -198,6 +198,20 @@ def test_provenance_tells_arrays_in_words(result):
     assert found.meta["gas"]["distance"] == "one a feature, 1000 to 4000 pc"
 
 
+def test_a_line_in_one_channel_has_no_width_and_is_not_too_warm(gas_result, blocks):
+    for profile in ([0, -20.0, 0], [-4.0, -20.0, -4.0]):
+        result = gas_result(*blocks(profile, 5, 1), noise=0.5)
+        row = catalog_of(result, path_length=0.5 * u.pc, t_spin=30 * u.K)[0]
+        assert np.isnan(row["linewidth_intrinsic"]) and np.isnan(row["t_kinetic_max"])
+        assert row["gas_flags"] == GasFlag.NARROW_LINE
+        pressure = {"p_over_k": 500 * u.K / u.cm**3, "path_length": 0.5 * u.pc}
+        row = catalog_of(result, **pressure, line="gaussian")[0]
+        assert np.isnan(row["t_spin"]) and row["gas_flags"] & GasFlag.NARROW_LINE
+        # The line as it is seen needs no width.
+        assert np.isfinite(catalog_of(result, **pressure)[0]["t_spin"])
+    assert np.isfinite(catalog_of(gas_result(*blocks(LINE, 5, 1)))["linewidth_intrinsic"]).all()
+
+
 # --- path lengths -------------------------------------------------------------------------------------
 
 

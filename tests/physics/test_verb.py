@@ -126,6 +126,7 @@ def test_a_continuum_map_is_read(extracted, tmp_path):
         (["--t-spin", "-3"], "t_spin must be finite and above 0 K, got -3 K"),
         (["--t-spin", "far"], "'far' is neither a number nor a number with a unit, and no column of the"),
         (["--t-spin", "20", "--max-continuum", "far"], "--max-continuum: 'far' is neither a number nor"),
+        (["--t-spin", "20", "--continuum-error", "far"], "error: --continuum-error: 'far' is neither"),
         (["--t-spin", "20", "--spin-per", "sight_line"], "t_spin gives it; leave one of them out"),
         (["--t-spin", "20", "--tau-error", "0.1"], "tau_error is given without tau; give both"),
         (["--t-spin", "20", "--p-error", "-1"], "p_error must be finite and at least 0, got -1"),
