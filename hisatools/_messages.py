@@ -16,7 +16,7 @@ GAS_FLAGS = {
     "UNPHYSICAL": "what is known cannot be",
     "BRIGHT_CONTINUUM": "some sight lines left out, their continuum is too bright",
     "UNKNOWN_BEHIND": "some sight lines left out, what lies behind them is not known",
-    "UNRESOLVED": "no wider than the beam or two pixels, so that the width is no path length",
+    "UNRESOLVED": "narrower than the beam or two pixels, so that the width is no path length",
     "NOISY": "all of the sight lines are noisy",
     "ABOVE_KINETIC": "T_S above what the linewidth allows",
     "NARROW_LINE": "narrower than 1.5 channels, so that the line has no width to tell",

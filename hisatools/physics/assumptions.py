@@ -31,13 +31,22 @@ GAS_COLUMNS = {
     ),
     "tau_peak": (None, "Optical depth of the deepest channel of the spectrum that tells T_S"),
     "tau_peak_error": (None, "1-sigma uncertainty of tau_peak, as that of t_spin"),
-    "column_density_peak": (u.cm**-2, "Column density of cold H I of the densest sight line"),
+    "column_density_peak": (
+        u.cm**-2,
+        "Column density of cold H I of the densest sight line; of many, noise makes it too large",
+    ),
     "column_density_peak_error": (u.cm**-2, "1-sigma uncertainty of column_density_peak, likewise"),
     "column_density_mean": (u.cm**-2, "Column density of cold H I, mean of the feature's known sight lines"),
     "column_density_mean_error": (u.cm**-2, "1-sigma uncertainty of column_density_mean, likewise"),
-    "path_length": (u.pc, "Path length through the gas, as given or from the width on the sky"),
+    "path_length": (
+        u.pc,
+        "Path length through the gas, as given or from the FWHM across, of which a threshold cuts 0.3 to 0.4",
+    ),
     "volume_density": (u.cm**-3, "Number density of cold H I: mean column density over the path length"),
-    "volume_density_error": (u.cm**-3, "1-sigma uncertainty of volume_density, likewise"),
+    "volume_density_error": (
+        u.cm**-3,
+        "1-sigma uncertainty of volume_density, likewise; without that of a width on the sky",
+    ),
     "mass_hi": (u.solMass, "Mass of cold H I of the known sight lines, without helium"),
     "mass_hi_error": (u.solMass, "1-sigma uncertainty of mass_hi, likewise"),
     "mass_total": (u.solMass, "Mass of all hydrogen, if cold atoms are the given share of its particles"),
@@ -87,7 +96,8 @@ class GasParameters(_Parameters):
     fraction : float
         f_n, the share of the particles that are cold atoms.
     path_length : `~astropy.units.Quantity` (length) or str, optional
-        Through the features. By default it is the width on the sky: see `measure_gas`.
+        Through the features. By default it is the FWHM on the sky, which is too small for a
+        feature that is cut at a threshold: see `measure_gas`.
     distance : `~astropy.units.Quantity` (length) or str, optional
         Needed for masses, and for path lengths where none is given. By default the column ``distance`` of the
         catalogue with ``distance_error``, if there is one.

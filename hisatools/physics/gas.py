@@ -55,7 +55,8 @@ class GasFlag(IntFlag):
     UNKNOWN_BEHIND = 512
     """Sight lines of the feature are left out: T_C or p of them is not known."""
     UNRESOLVED = 1024
-    """The feature is no wider than the beam or than two pixels: its width tells no path length."""
+    """Less what the beam adds, the feature is narrower than the beam, or it is no wider than two pixels: its
+    width tells no path length."""
     NOISY = 2048
     """The sight line absorbs less than three times its uncertainty: its own T_S is mostly noise."""
     ABOVE_KINETIC = 4096

@@ -51,12 +51,15 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
 
     Notes
     -----
-    A path length that is not given is the feature's width at its distance: ``minor_deconvolved``, or where
-    the beam is not known ``angular_width_max``. Features no wider than the beam, or than two pixels, have
-    none: NaN, with `GasFlag.UNRESOLVED`.
+    A path length that is not given is the feature's FWHM across at its distance: ``minor_deconvolved``, or
+    where the beam is not known ``minor_fwhm``. Features have none, NaN with `GasFlag.UNRESOLVED`, where the
+    former is below the FWHM of the beam, or the latter not above that of a box of two pixels. The widths of
+    features that are cut at a threshold are 0.6 to 0.7 of the FWHM even where they are resolved: give the
+    length where it is known.
 
     Uncertainties are of first order. They hold the noise and the error of
-    T_U, so that they are NaN where the result has none, and the errors that ``parameters`` states.
+    T_U, so that they are NaN where the result has none, and the errors that ``parameters`` states; not that
+    of a width on the sky.
 
     Examples
     --------

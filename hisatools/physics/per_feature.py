@@ -13,8 +13,11 @@ from hisatools.physics.units import column_values, plain, with_unit
 
 __all__ = ["FeatureAssumptions"]
 
-# A feature no wider than two pixels has their size, not its own; and a little more, for pixels that differ.
-RESOLVED_PIXELS = 2.1
+# What is left of a width no larger than the beam is mostly the beam's, and too small where a threshold has
+# cut the feature's rim.
+LEAST_BEAMS = 1.0
+# The FWHM that the second moment of a box of two pixels gives, and a little more, for pixels that differ.
+LEAST_PIXELS = 2.1 * np.sqrt(8 * np.log(2) / 12)
 # The FWHM of what one channel holds is one channel, whatever the line.
 LEAST_CHANNELS = 1.5
 
@@ -45,7 +48,7 @@ class FeatureAssumptions:
     >>> parameters = GasParameters(t_spin=20 * u.K, distance=2 * u.kpc)
     >>> assumed = FeatureAssumptions.of(parameters, example_result(), np.full(5, 8.7e-5))
     >>> print(assumed.values["path_length"].round(2))  # pc
-    [0.18 0.42 0.36 0.58 1.47]
+    [ nan  nan  nan 0.58 1.47]
     """
 
     values: dict
@@ -86,9 +89,10 @@ class FeatureAssumptions:
                 "no column distance either"
             )
         if of_distance:
-            width_rad, width_about = _width_rad(result, pixel_rad)
-            values["path_length"] = width_rad * values.get("distance", np.nan)
+            values["path_length"] = np.full(len(catalog), np.nan)
             if "distance" in values:
+                width_rad, width_about = _width_rad(result, pixel_rad)
+                values["path_length"] = width_rad * values["distance"]
                 raise_flag(flags, np.isnan(width_rad), GasFlag.UNRESOLVED)
                 about["path_length"] = width_about
         ones = np.ones(len(catalog))
@@ -141,17 +145,17 @@ def _numbers(name, value, unit, catalog, flags, *, of_error=False):
 
 
 def _width_rad(result, pixel_rad):
-    """Width of each feature across, NaN where it is not resolved, and how it was measured.
+    """FWHM of each feature across, NaN where it is not resolved, and how it was measured.
 
     What the beam adds is taken away where the beam is known. No feature is as wide as a pixel or two: that is
     the pixel's size.
     """
     catalog = result.catalog
-    if result.beam is not None and "minor_deconvolved" in catalog.colnames:
-        about, width, seen = "minor_deconvolved at the distance", "minor_deconvolved", "minor_fwhm"
-    else:
-        about, width, seen = "angular_width_max at the distance", *["angular_width_max"] * 2
-    width_rad, seen_rad = (column_values(catalog, name, u.rad) for name in (width, seen))
+    seen_rad = column_values(catalog, "minor_fwhm", u.rad)
     with np.errstate(invalid="ignore"):
-        resolved = (width_rad > 0) & (seen_rad > RESOLVED_PIXELS * pixel_rad)
-    return np.where(resolved, width_rad, np.nan), about
+        resolved = seen_rad > LEAST_PIXELS * pixel_rad
+        if result.beam is None:
+            return np.where(resolved, seen_rad, np.nan), "minor_fwhm at the distance"
+        own_rad = column_values(catalog, "minor_deconvolved", u.rad)
+        resolved &= own_rad >= LEAST_BEAMS * result.beam.major.to_value(u.rad)
+    return np.where(resolved, own_rad, np.nan), "minor_deconvolved at the distance"

@@ -64,7 +64,7 @@ def test_first_order_is_what_draws_give(closure, options, gas_result, blocks):
     drawn = {name: KNOWN[name] + off(1)[1:] * sigma for name, sigma in stated.items()}
     # Widths are as they are measured without noise: errors of the path length are those of the distance.
     result = gas_result(noisy, labels, unabsorbed=unabsorbed)
-    kept = ("angular_width_max", "velocity_fwhm")
+    kept = ("minor_fwhm", "velocity_fwhm")
     catalog = result.catalog.copy()
     for name in kept:
         catalog[name] = still.catalog[name]

@@ -102,7 +102,7 @@ def test_pressure_that_the_cloud_has_gives_its_temperature(result, continuum):
 def test_a_path_that_is_not_given_is_the_width_at_the_distance(result):
     parameters = GasParameters(t_spin=20 * u.K, distance=DISTANCE)
     catalog = measure_gas(result, parameters)[0].catalog
-    expected = (catalog["angular_width_max"].to_value(u.rad) * DISTANCE).to_value(u.pc)
+    expected = (catalog["minor_fwhm"].to_value(u.rad) * DISTANCE).to_value(u.pc)
     assert_allclose(catalog["path_length"].value, expected)
 
 

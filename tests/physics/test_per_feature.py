@@ -241,6 +241,33 @@ def test_what_the_beam_adds_is_no_path_length(gas_result, blocks):
     assert (hidden["gas_flags"] == GasFlag.UNRESOLVED).all() and np.isnan(hidden["path_length"]).all()
 
 
+def blob(of_beams, beam_pixels=3.0, size=41):
+    """Depth of a Gaussian cloud in a beam, cut where it is less than a quarter as deep, and its labels."""
+    y, x = np.mgrid[:size, :size] - size // 2
+    fwhm = beam_pixels * np.hypot(of_beams, 1)
+    depth = np.array(LINE)[:, None, None] * np.exp(-4 * np.log(2) * (x**2 + y**2) / fwhm**2)
+    return np.where(depth < -6.25, depth, 0.0), (depth < -6.25).astype(int)
+
+
+@pytest.mark.parametrize("of_beams", [0.3, 0.7, 1.0])
+def test_a_cloud_of_a_beam_that_a_threshold_has_cut_is_not_resolved(of_beams, gas_result):
+    result = gas_result(*blob(of_beams), beam=Beam(3 * 18 * u.arcsec))
+    catalog = catalog_of(result, distance=2 * u.kpc)
+    assert catalog["gas_flags"][0] & GasFlag.UNRESOLVED and np.isnan(catalog["path_length"][0])
+
+
+def test_a_width_is_the_same_with_a_beam_and_without(gas_result):
+    """A cloud of four beams; what the threshold leaves of its width is what is said of it."""
+    depth, labels = blob(4.0)
+    lengths = [
+        catalog_of(gas_result(depth, labels, beam=beam), distance=2 * u.kpc)["path_length"][0].to_value(u.pc)
+        for beam in (Beam(3 * 18 * u.arcsec), None)
+    ]
+    truth = 12 * np.radians(0.005) * 2000
+    assert_allclose(lengths[1] / lengths[0], 1, atol=0.1)
+    assert 0.55 < lengths[0] / truth < 0.75
+
+
 def test_a_length_that_is_given_needs_no_width(gas_result, blocks):
     catalog = catalog_of(gas_result(*blocks(LINE, 1, 2)), path_length=0.5 * u.pc)
     assert (catalog["gas_flags"] == 0).all() and np.isfinite(catalog["volume_density"]).all()
