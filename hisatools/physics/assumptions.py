@@ -29,7 +29,10 @@ GAS_COLUMNS = {
         u.km / u.s,
         "velocity_fwhm without what the channel adds; NaN if narrower than 1.5 channels",
     ),
-    "tau_peak": (None, "Optical depth of the deepest channel of the spectrum that tells T_S"),
+    "tau_peak": (
+        None,
+        "Optical depth of the feature's deepest channel; mean weighted by column if T_S is of sight lines",
+    ),
     "tau_peak_error": (None, "1-sigma uncertainty of tau_peak, as that of t_spin"),
     "column_density_peak": (
         u.cm**-2,
@@ -90,7 +93,7 @@ class GasParameters(_Parameters):
     t_spin : `~astropy.units.Quantity` (K) or str, optional
         Spin temperature.
     tau : float, array_like or str, optional
-        Optical depth in the deepest channel of the spectrum that tells T_S: see ``spin_per``.
+        Optical depth in the deepest channel of the feature's mean spectrum.
     p_over_k : `~astropy.units.Quantity` (K / cm^3) or str, optional
         Pressure over Boltzmann's constant; about 4000 in the plane of the Galaxy.
     fraction : float

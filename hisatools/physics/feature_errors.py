@@ -126,7 +126,7 @@ class FeatureErrors:
 
     @cached_property
     def _slopes(self):
-        """Of each used voxel's column with d, B and T_S; of tau in the deepest cells with the same."""
+        """Of each used voxel's column with d, B and T_S; of tau in the cells that tell it with the same."""
         voxels, spin, use = self.gas.voxels, self.gas.spin, self.gas.voxels.use
         kelvin = spin.of_voxels(self.gas.clouds)[use]
         scale = np.where(self.gas.known[use], voxels.column_per_kelvin, 0)
@@ -134,8 +134,8 @@ class FeatureErrors:
         by_depth, by_spin = _tau_slopes(depth, behind, kelvin, voxels.noise[use])
         by_spin_too = scale * (tau + kelvin * by_spin)
         found = [scale * kelvin * by_depth, -scale * kelvin * by_spin, by_spin_too]
-        deepest = self.gas.clouds.deepest
-        cells = _tau_slopes(self.gas.clouds.depth[deepest], self.gas.clouds.behind[deepest], spin.kelvin, 0)
+        clouds = self.gas.clouds
+        cells = _tau_slopes(clouds.depth[spin.cell], clouds.behind[spin.cell], spin.kelvin, 0)
         return [np.where(np.isfinite(one), one, 0) for one in (*found, *cells)]
 
     @cached_property
@@ -186,7 +186,7 @@ class FeatureErrors:
         of_depth, of_behind = clouds.cell_changes(depth, behind)
         spin = clouds.total(gas.spin.by_depth * of_depth + gas.spin.by_behind * of_behind)
         spin = spin + gas.spin.by_known * known
-        first = clouds.deepest
+        first = gas.spin.cell
         tau = tau_by_depth * of_depth[first] + tau_by_spin * (spin - of_behind[first])
         own = by_depth * depth + by_behind * behind
         column = np.bincount(self._cloud, own, minlength=clouds.n) + self._by_spin[0] * spin
@@ -208,7 +208,7 @@ class FeatureErrors:
         weight = 1 / clouds.n_lines[cloud]
         spin = gas.spin.by_depth[cell] * weight
         tau = tau_by_spin[cloud] * spin
-        tau += np.where(cell == clouds.deepest[cloud], tau_by_depth[cloud] * weight, 0)
+        tau += np.where(cell == gas.spin.cell[cloud], tau_by_depth[cloud] * weight, 0)
         column = by_depth + self._by_spin[0][cloud] * spin
         in_peak = gas.in_peak[gas.voxels.use]
         share, shift = gas.cloud_share[cloud], [one[cloud] for one in self._shift]
@@ -305,7 +305,7 @@ class FeatureErrors:
         alike = np.fmin(number, gas.correlated[0][clouds.feature[clouds.of_cell]])
         common = np.subtract(*clouds.cell_changes(sigma, gas.voxels.p[use] * sigma))
         error = np.sqrt(alike * variance / clouds.n_lines[clouds.of_cell] ** 2 + common**2)
-        first = clouds.deepest
+        first = gas.spin.cell
         left = clouds.behind[first] - clouds.depth[first] - gas.spin.kelvin
         few = (left < error[first]) & ((gas.spin.flags & int(BAD)) == 0)
         number = gas.of_clouds(np.ones(clouds.n))

@@ -25,7 +25,8 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     A feature is one cloud of one spin temperature. T_S is given, or found from the feature's mean spectrum:
     from the optical depth of its deepest channel, or by pressure from the whole line. It then tells the
     optical depth of all voxels of the feature, and that the columns. The mean, as the deepest of many voxels
-    owes its depth to noise. With ``spin_per="sight_line"`` each sight line of a feature is such a cloud.
+    owes its depth to noise. With ``spin_per="sight_line"`` each sight line of a feature is such a cloud; an
+    optical depth is then that of the feature's deepest channel, or of the nearest that a sight line has.
 
     Parameters
     ----------

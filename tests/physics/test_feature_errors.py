@@ -15,6 +15,7 @@ from hisatools.physics.assumptions import GAS_COLUMNS
 from hisatools.physics.feature_errors import correlated_voxels
 from hisatools.physics.voxels import GasVoxels
 
+CHANNEL_KMS = 0.82446
 N, SIDE = 26, 4
 NOISE, OF_UNABSORBED = 0.8, 0.5
 TAU = 0.8 * np.exp(-4 * np.log(2) * (np.arange(-3, 4) / 3) ** 2)
@@ -215,6 +216,23 @@ def test_errors_are_not_known_where_the_volume_is_not(gas_result, blocks):
     lost = QTable({"id": [1, 2, 3, 4]})
     voxels = GasVoxels.of(result, 0 * u.K, 1.0, 20 * u.K)
     assert np.isnan(correlated_voxels(voxels, lost, np.full(4, 3.0))).all()
+
+
+def test_noise_makes_sight_lines_of_known_optical_depth_no_colder(gas_result, blocks):
+    """The voxel that noise has made the deepest of each would: 26 K and 0.81 of the column in place of 30 K."""
+    of_line = 0.8 * np.exp(-4 * np.log(2) * (np.arange(-4, 5) / 6) ** 2)
+    profile = delta_t(30 * u.K, of_line, 100 * u.K, p=P, t_continuum=CONTINUUM * u.K).value
+    depth, labels = blocks(profile, 10, 5)
+    drawn = depth + np.random.default_rng(3).normal(0, 4, labels.shape)
+    parameters = GasParameters(p=P, tau=0.8, spin_per="sight_line")
+    result = gas_result(drawn, labels, noise=4.0)
+    found, maps = measure_gas(result, parameters, t_continuum=CONTINUUM * u.K)
+    assert_allclose(np.nanmean(maps.t_spin.value), 30, rtol=0.02)
+    true = 1.823e18 * 30 * of_line.sum() * CHANNEL_KMS
+    column, error = (
+        found.catalog[name].value for name in ("column_density_mean", "column_density_mean_error")
+    )
+    assert abs(column.mean() - true) < 2 * np.median(error)
 
 
 def test_next_to_opaque_gas_is_flagged_and_its_error_is_finite(gas_result, blocks):

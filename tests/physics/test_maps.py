@@ -153,7 +153,7 @@ def test_emission_in_place_of_absorption_gives_no_gas(gas_result):
     for known in ({"t_spin": 20 * u.K}, {"tau": 1.0}, {**PRESSURE, "path_length": 1 * u.pc}):
         found, maps = measure_gas(result, GasParameters(**known, **KNOWN))
         row = found.catalog[0]
-        assert row["gas_flags"] & GasFlag.BLANK
+        assert row["gas_flags"] & GasFlag.NO_ABSORPTION
         for name in ("t_spin", "tau_peak", "column_density_mean", "mass_hi", "mass_hi_error"):
             assert np.isnan(row[name])
         assert np.isnan(maps.column_density).all()
