@@ -117,7 +117,7 @@ class FeatureErrors:
     >>> from hisatools.physics import GasParameters, measure_gas
     >>> found, _ = measure_gas(example_result(), GasParameters(tau=0.5, tau_error=0.1))
     >>> print(found.catalog["t_spin_error"].round(1))
-    [ nan 18.4 19.5 14.3  9.9] K
+    [ nan 14.3 15.3 11.5  8.3] K
     """
 
     gas: FeatureGas

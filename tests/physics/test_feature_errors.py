@@ -219,7 +219,7 @@ def test_errors_are_not_known_where_the_volume_is_not(gas_result, blocks):
 
 
 def test_noise_makes_sight_lines_of_known_optical_depth_no_colder(gas_result, blocks):
-    """The voxel that noise has made the deepest of each would: 26 K and 0.81 of the column in place of 30 K."""
+    """The voxel that noise has made the deepest of each would: 26 K, and 0.81 of the column."""
     of_line = 0.8 * np.exp(-4 * np.log(2) * (np.arange(-4, 5) / 6) ** 2)
     profile = delta_t(30 * u.K, of_line, 100 * u.K, p=P, t_continuum=CONTINUUM * u.K).value
     depth, labels = blocks(profile, 10, 5)

@@ -150,7 +150,7 @@ def test_emission_in_place_of_absorption_gives_no_gas(gas_result):
     delta = np.zeros((5, 5, 5))
     delta[2, 1:4, 1:4] = 10
     result = gas_result(delta, delta != 0, noise=1.0)
-    for known in ({"t_spin": 20 * u.K}, {"tau": 1.0}, {**PRESSURE, "path_length": 1 * u.pc}):
+    for known in ({"t_spin": 20 * u.K}, {"tau": 1.0}, PRESSURE):
         found, maps = measure_gas(result, GasParameters(**known, **KNOWN))
         row = found.catalog[0]
         assert row["gas_flags"] & GasFlag.NO_ABSORPTION
