@@ -11,7 +11,6 @@ import time
 
 import astropy.units as u
 import numpy as np
-
 from astropy.wcs import WCS
 
 from hisatools import HISAResult
