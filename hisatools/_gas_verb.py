@@ -20,6 +20,8 @@ UNITS = {
 PLAIN = ("p", "fraction", "p_error", "fraction_error", "spin_per", "line")
 NUMBERS = ("tau", "tau_error")
 ONE_FOR_ALL = ("max_continuum", "t_continuum_error")
+# Typed otherwise than they are called.
+TYPED = {"t_continuum_error": "--continuum-error"}
 
 
 def gas(arguments):
@@ -58,7 +60,7 @@ def _number_or_column(name, text):
     from hisatools.errors import ParameterError
 
     try:
-        return number_with_unit(option(name), text, UNITS.get(name))
+        return number_with_unit(TYPED.get(name, option(name)), text, UNITS.get(name))
     except ParameterError:
         if name in ONE_FOR_ALL or not text.isidentifier():
             raise

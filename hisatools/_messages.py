@@ -16,9 +16,10 @@ GAS_FLAGS = {
     "UNPHYSICAL": "what is known cannot be",
     "BRIGHT_CONTINUUM": "some sight lines left out, their continuum is too bright",
     "UNKNOWN_BEHIND": "some sight lines left out, what lies behind them is not known",
-    "UNRESOLVED": "no wider than the beam or two pixels, so that the width is no path length",
+    "UNRESOLVED": "narrower than the beam or two pixels, so that the width is no path length",
     "NOISY": "all of the sight lines are noisy",
     "ABOVE_KINETIC": "T_S above what the linewidth allows",
+    "NARROW_LINE": "narrower than 1.5 channels, so that the line has no width to tell",
 }
 
 
@@ -277,7 +278,7 @@ def _gas_lost(catalog):
     for n_lost, why in (
         (int(catalog["n_opaque"].sum()), "deeper than gas of this T_S can make them"),
         (n_bright, "too much continuum behind them"),
-        (int(catalog["n_left_out"].sum()) - n_bright, "what lies behind them is not known"),
+        (int(catalog["n_left_out"].sum()) - n_bright, "no absorption, or what lies behind not known"),
     ):
         if n_lost:
             yield f"  {n_lost} of {n_voxels} voxels left out: {why}; columns and masses are lower limits"

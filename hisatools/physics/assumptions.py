@@ -25,22 +25,40 @@ GAS_COLUMNS = {
         "T_S that opaque gas would have in the deepest channel of the feature's mean spectrum",
     ),
     "t_kinetic_max": (u.K, "Kinetic temperature that linewidth_intrinsic allows, if all of it were heat"),
-    "linewidth_intrinsic": (u.km / u.s, "velocity_fwhm without what the channel adds; NaN if no broader"),
-    "tau_peak": (None, "Optical depth of the deepest channel of the spectrum that tells T_S"),
+    "linewidth_intrinsic": (
+        u.km / u.s,
+        "velocity_fwhm without what the channel adds; NaN if narrower than 1.5 channels",
+    ),
+    "tau_peak": (
+        None,
+        "Optical depth of the feature's deepest channel; mean weighted by column if T_S is of sight lines",
+    ),
     "tau_peak_error": (None, "1-sigma uncertainty of tau_peak, as that of t_spin"),
-    "column_density_peak": (u.cm**-2, "Column density of cold H I of the densest sight line"),
+    "column_density_peak": (
+        u.cm**-2,
+        "Column density of cold H I of the densest sight line; of many, noise makes it too large",
+    ),
     "column_density_peak_error": (u.cm**-2, "1-sigma uncertainty of column_density_peak, likewise"),
     "column_density_mean": (u.cm**-2, "Column density of cold H I, mean of the feature's known sight lines"),
     "column_density_mean_error": (u.cm**-2, "1-sigma uncertainty of column_density_mean, likewise"),
-    "path_length": (u.pc, "Path length through the gas, as given or from the width on the sky"),
+    "path_length": (
+        u.pc,
+        "Path length through the gas, as given or from the FWHM across, of which a threshold cuts 0.3 to 0.4",
+    ),
     "volume_density": (u.cm**-3, "Number density of cold H I: mean column density over the path length"),
-    "volume_density_error": (u.cm**-3, "1-sigma uncertainty of volume_density, likewise"),
+    "volume_density_error": (
+        u.cm**-3,
+        "1-sigma uncertainty of volume_density, likewise; without that of a width on the sky",
+    ),
     "mass_hi": (u.solMass, "Mass of cold H I of the known sight lines, without helium"),
     "mass_hi_error": (u.solMass, "1-sigma uncertainty of mass_hi, likewise"),
     "mass_total": (u.solMass, "Mass of all hydrogen, if cold atoms are the given share of its particles"),
     "mass_total_error": (u.solMass, "1-sigma uncertainty of mass_total, likewise"),
     "n_opaque": (None, "Voxels deeper than gas of their T_S can make them: not in the columns and masses"),
-    "n_left_out": (None, "Voxels with too much continuum behind them, or with what lies behind not known"),
+    "n_left_out": (
+        None,
+        "Voxels with too much continuum behind them, with what lies behind not known, or without absorption",
+    ),
     "n_bright": (None, "Those of n_left_out with too much continuum behind them"),
     "n_noisy": (None, "Sight lines that absorb less than 3 of their uncertainties, if T_S is of sight lines"),
     "gas_flags": (None, "What is the matter with the gas: a sum of hisatools.physics.GasFlag"),
@@ -75,13 +93,14 @@ class GasParameters(_Parameters):
     t_spin : `~astropy.units.Quantity` (K) or str, optional
         Spin temperature.
     tau : float, array_like or str, optional
-        Optical depth in the deepest channel of the spectrum that tells T_S: see ``spin_per``.
+        Optical depth in the deepest channel of the feature's mean spectrum.
     p_over_k : `~astropy.units.Quantity` (K / cm^3) or str, optional
         Pressure over Boltzmann's constant; about 4000 in the plane of the Galaxy.
     fraction : float
         f_n, the share of the particles that are cold atoms.
     path_length : `~astropy.units.Quantity` (length) or str, optional
-        Through the features. By default it is the width on the sky: see `measure_gas`.
+        Through the features. By default it is the FWHM on the sky, which is too small for a
+        feature that is cut at a threshold: see `measure_gas`.
     distance : `~astropy.units.Quantity` (length) or str, optional
         Needed for masses, and for path lengths where none is given. By default the column ``distance`` of the
         catalogue with ``distance_error``, if there is one.
@@ -199,6 +218,8 @@ def _checked(name, value, unit, *, may_be_0):
         return value
     plain_numbers = unit == u.dimensionless_unscaled
     if np.ndim(value) == 0:
+        if plain_numbers and isinstance(value, u.Quantity):
+            value = plain_number(name, value).item()
         check = check_number if plain_numbers else check_quantity
         return check(name, value, *(() if plain_numbers else (unit,)), inclusive=may_be_0)
     numbers = plain_number(name, value) if plain_numbers else plain(name, value, unit)

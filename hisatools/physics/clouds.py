@@ -4,7 +4,7 @@ A cloud's spectrum is laid out as cells, one for each channel in which it absorb
 side. All slopes that first-order uncertainties need are kept beside T_S.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import astropy.units as u
@@ -36,6 +36,9 @@ class Clouds:
         at the ends of a line count for more than they are; and mean B of the voxels.
     start : `~numpy.ndarray` of int, shape (n_clouds + 1,)
         Where the cells of each cloud start.
+    channel : `~numpy.ndarray` of int, shape (n_cells,)
+    centre : `~numpy.ndarray` of int, shape (n_clouds,)
+        The deepest channel of the mean spectrum of each cloud's feature.
 
     Examples
     --------
@@ -55,6 +58,8 @@ class Clouds:
     depth: np.ndarray
     behind: np.ndarray
     start: np.ndarray
+    channel: np.ndarray
+    centre: np.ndarray
 
     @classmethod
     def of(cls, voxels, spin_per):
@@ -64,7 +69,7 @@ class Clouds:
             number = voxels.counted(use)
             feature, used = np.flatnonzero(number), (np.cumsum(number > 0) - 1)[voxels.feature[use]]
             n_lines = voxels.count_sight_lines(use)[feature]
-            cell, owner = _shared_cells(used, voxels.channel[use], voxels.n_channels)
+            cell, owner, channel = _shared_cells(used, voxels.channel[use], voxels.n_channels)
         else:
             feature, _, used = voxels.lines(use)
             n_lines = np.ones(feature.size)
@@ -72,12 +77,13 @@ class Clouds:
             order = np.argsort(used, kind="stable")
             cell, owner = np.empty_like(order), used[order]
             cell[order] = np.arange(order.size)
+            channel = voxels.channel[use][order]
         of_voxel = np.full(use.size, -1)
         of_voxel[use] = used
         depth, behind = (
             np.bincount(cell, part[use], minlength=owner.size) for part in (voxels.depth, voxels.behind)
         )
-        return cls(
+        found = cls(
             feature=feature,
             n_lines=n_lines,
             of_voxel=of_voxel,
@@ -85,7 +91,13 @@ class Clouds:
             depth=depth / n_lines[owner],
             behind=behind / np.bincount(cell, minlength=owner.size),
             start=np.searchsorted(owner, np.arange(feature.size + 1)),
+            channel=channel,
+            centre=np.zeros(feature.size, int),
         )
+        if spin_per == "feature":
+            return replace(found, centre=channel[found.deepest])
+        whole = cls.of(voxels, "feature")
+        return replace(found, centre=whole.centre[np.searchsorted(whole.feature, feature)])
 
     @property
     def n(self):
@@ -113,6 +125,20 @@ class Clouds:
         deepest[self.of_cell[found]] = found  # the last one to be written stays
         return deepest
 
+    @cached_property
+    def central(self):
+        """The cell of each cloud in the deepest channel of its feature, or next to it.
+
+        That of a sight line by itself is as deep as it is for its noise, and T_S would come out too cold.
+        """
+        if not self.n:
+            return np.zeros(0, np.intp)
+        away = np.abs(self.channel - self.centre[self.of_cell])
+        found = np.flatnonzero(away == np.minimum.reduceat(away, self.start[:-1])[self.of_cell])[::-1]
+        central = np.empty(self.n, np.intp)
+        central[self.of_cell[found]] = found  # the last one to be written stays
+        return central
+
     def cell_changes(self, depth, behind):
         """Changes of the cells' d and B where those of the used voxels change."""
         n = self.depth.size
@@ -128,7 +154,7 @@ class Clouds:
         own = {name: values[self.feature] for name, values in assumed.values.items()}
         if parameters.p_over_k is not None and parameters.line == "profile":
             return self._in_pressure(own, parameters.floor.to_value(u.K), channel_kms)
-        depth, behind = self.depth[self.deepest], self.behind[self.deepest]
+        depth, behind = self.depth[self.central], self.behind[self.central]
         known = {}
         if parameters.p_over_k is not None:
             known["pressure"] = _pressure(own, assumed.linewidth_kms[self.feature], "gaussian")
@@ -142,8 +168,8 @@ class Clouds:
         fixed = (gas.flags & int(GasFlag.FLOOR)) != 0
         slopes = [np.zeros(self.depth.size) for _ in range(2)]
         for slope, values in zip(slopes, (of_depth, of_behind), strict=True):
-            slope[self.deepest] = np.where(fixed, 0, values)
-        return CloudSpin(spin, tau, gas.flags, *slopes, np.where(fixed, 0, of_known))
+            slope[self.central] = np.where(fixed, 0, values)
+        return CloudSpin(spin, tau, gas.flags, *slopes, np.where(fixed, 0, of_known), self.central)
 
     def _in_pressure(self, own, floor, channel_kms):
         squared = _pressure(own, np.full(self.n, channel_kms), "channel").squared_kelvin
@@ -166,7 +192,8 @@ class Clouds:
         spin = np.where((flags & int(GasFlag.TOO_DEEP)) == 0, spin, np.nan)
         of_depth, of_behind = (np.where(fixed[self.of_cell], 0, one) for one in (of_depth, of_behind))
         tau = np.where(np.isfinite(spin), tau[self.deepest], np.nan)
-        return CloudSpin(spin, tau, flags, of_depth, of_behind, np.where(fixed, 0, of_known))
+        of_known = np.where(fixed, 0, of_known)
+        return CloudSpin(spin, tau, flags, of_depth, of_behind, of_known, self.deepest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,12 +203,14 @@ class CloudSpin:
     Parameters
     ----------
     kelvin, tau : `~numpy.ndarray`, shape (n_clouds,)
-        T_S and the optical depth of the deepest cell; NaN where ``flags`` say why.
+        T_S and the optical depth of ``cell``; NaN where ``flags`` say why.
     flags : `~numpy.ndarray` of int16, shape (n_clouds,)
     by_depth, by_behind : `~numpy.ndarray`, shape (n_cells,)
         Slopes of T_S.
     by_known : `~numpy.ndarray`, shape (n_clouds,)
         Slope with what is given: T_S, tau, or the logarithm of pressure times fraction times length.
+    cell : `~numpy.ndarray` of int, shape (n_clouds,)
+        The cell that tells T_S where one does; else the deepest.
     """
 
     kelvin: np.ndarray
@@ -190,6 +219,7 @@ class CloudSpin:
     by_depth: np.ndarray
     by_behind: np.ndarray
     by_known: np.ndarray
+    cell: np.ndarray
 
     def tau_of(self, voxels, clouds):
         """Optical depth of each voxel; NaN where it is not known."""
@@ -202,10 +232,10 @@ class CloudSpin:
 
 
 def _shared_cells(cloud, channel, n_channels):
-    """The cell of each voxel, and the cloud of each cell, where clouds have many voxels in a channel."""
+    """The cell of each voxel, and cloud and channel of each cell; clouds have many voxels in a channel."""
     place = cloud * np.int64(n_channels) + channel
     some = np.bincount(place) > 0
-    return (np.cumsum(some) - 1)[place], np.flatnonzero(some) // n_channels
+    return (np.cumsum(some) - 1)[place], *np.divmod(np.flatnonzero(some), n_channels)
 
 
 def _pressure(own, width_kms, line):

@@ -1,9 +1,10 @@
 r"""Uncertainties of the gas of features, to first order.
 
-The noise of voxels is alike over its correlation volume and else independent. All other errors are common to
-a feature: T_U of its voxels comes from much the same T_OFF, and is taken to be off by as many sigma in all of
-them, as the catalogue takes it for its integrals; p, T_C and what the user states are off alike as well. An
-error of T_U is one of dT, too. Each reaches a column twice: in the optical depth of the voxels,
+The noise of voxels is alike over its correlation volume and else independent: over an area of the sky within
+a channel, and over some channels. All other errors are common to a feature: T_U of its voxels comes from much
+the same T_OFF, and is taken to be off by as many sigma in all of them, as the catalogue takes it for its
+integrals; p, T_C and what the user states are off alike as well. An error of T_U is one of dT, too. Each
+reaches a column twice: in the optical depth of the voxels,
 
 .. math::
 
@@ -17,10 +18,12 @@ measure of what noise does, and the noise stands for q.
 from dataclasses import dataclass
 from functools import cached_property
 
+import astropy.units as u
 import numpy as np
 
 from hisatools.physics.feature_gas import FeatureGas
 from hisatools.physics.gas import BAD, GasFlag
+from hisatools.physics.units import column_values
 
 __all__ = ["FeatureErrors", "correlated_voxels"]
 
@@ -34,11 +37,13 @@ AMOUNTS = {
 
 
 def correlated_voxels(voxels, catalog, beam_pixels):
-    """Voxels, and channels of a sight line, over which the noise is alike, for each feature.
+    """Pixels of the sky, and channels of a sight line, over which the noise is alike, for each feature.
 
-    The catalogue's uncertainty of the integral holds that volume: its square is that of T_U's share, and the
-    sum of the voxels' variances times the volume. Noise of a beam is alike over two of its areas, and what is
-    left of the volume lies along the velocity.
+    The catalogue's uncertainty of the integral holds the volume, which is their product: its square is that
+    of T_U's share, and the sum of the voxels' variances times the volume. Noise of a beam is alike over two
+    of its areas, and what is left of the volume lies along the velocity. Where the beam is not known, the
+    volume is taken to reach as far along all three axes. Features smaller than the volume, and those whose
+    uncertainty is not known, have that of the others.
 
     Parameters
     ----------
@@ -50,7 +55,7 @@ def correlated_voxels(voxels, catalog, beam_pixels):
     Returns
     -------
     `~numpy.ndarray`, shape (2, n_features)
-        1 where it is not known.
+        NaN where it is not known.
 
     Examples
     --------
@@ -61,17 +66,35 @@ def correlated_voxels(voxels, catalog, beam_pixels):
     >>> from hisatools.physics.voxels import GasVoxels
     >>> voxels = GasVoxels.of(example_result(), 5.5 * u.K, 0.9, 20 * u.K)
     >>> print(correlated_voxels(voxels, example_result().catalog, np.full(5, 12.6)).round(1))
-    [[54.  60.3 60.3 60.3 60.3]
-     [ 2.1  2.4  2.4  2.4  2.4]]
+    [[25.2 25.2 25.2 25.2 25.2]
+     [ 2.4  2.4  2.4  2.4  2.4]]
     """
-    ones = np.ones((2, voxels.n_features))
+    volume = _correlation_volume(voxels, catalog)
+    of_beam = np.where(beam_pixels > 0, np.maximum(2 * beam_pixels, 1), volume ** (2 / 3))
+    sky = np.minimum(of_beam, volume)
+    return np.array([sky, volume / sky])
+
+
+def _correlation_volume(voxels, catalog):
+    """In voxels, at least 1, for each feature; NaN where neither it nor another one tells."""
+    unknown = np.full(voxels.n_features, np.nan)
     if voxels.noise is None or "absorption_integral_error" not in catalog.colnames:
-        return ones
-    total = catalog["absorption_integral_error"].value * voxels.count_sight_lines() / voxels.channel_kms
+        return unknown
+    error = column_values(catalog, "absorption_integral_error", u.K * u.km / u.s)
+    total = error * voxels.count_sight_lines() / voxels.channel_kms
+    fine = np.isfinite(voxels.noise) & np.isfinite(voxels.sigma_unabsorbed)
+    variance, common, number = (
+        voxels.totals(np.where(fine, one, 0)) for one in (voxels.noise**2, voxels.sigma_unabsorbed, 1)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        volume = (total**2 - voxels.totals(voxels.sigma_unabsorbed) ** 2) / voxels.totals(voxels.noise**2)
-        length = volume / np.where(beam_pixels > 0, np.maximum(2 * beam_pixels, 1), 1)
-        return np.where(np.isfinite([volume, length]), np.maximum([volume, length], 1), ones)
+        volume = np.maximum((total**2 - common**2) / variance, 1)
+    # Where there is no noise, how far it is alike does not matter.
+    volume[np.isfinite(total) & (variance == 0) & (number > 0)] = 1
+    own = np.isfinite(volume)
+    if not own.any():
+        return unknown
+    too_small = ~own | (volume > 0.999 * number)
+    return np.where(too_small, np.fmax(volume, volume[own].max()), volume)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +117,7 @@ class FeatureErrors:
     >>> from hisatools.physics import GasParameters, measure_gas
     >>> found, _ = measure_gas(example_result(), GasParameters(tau=0.5, tau_error=0.1))
     >>> print(found.catalog["t_spin_error"].round(1))
-    [ nan 18.4 19.5 14.3  9.9] K
+    [ nan 14.3 15.3 11.5  8.3] K
     """
 
     gas: FeatureGas
@@ -103,7 +126,7 @@ class FeatureErrors:
 
     @cached_property
     def _slopes(self):
-        """Of each used voxel's column with d, B and T_S; of tau in the deepest cells with the same."""
+        """Of each used voxel's column with d, B and T_S; of tau in the cells that tell it with the same."""
         voxels, spin, use = self.gas.voxels, self.gas.spin, self.gas.voxels.use
         kelvin = spin.of_voxels(self.gas.clouds)[use]
         scale = np.where(self.gas.known[use], voxels.column_per_kelvin, 0)
@@ -111,8 +134,8 @@ class FeatureErrors:
         by_depth, by_spin = _tau_slopes(depth, behind, kelvin, voxels.noise[use])
         by_spin_too = scale * (tau + kelvin * by_spin)
         found = [scale * kelvin * by_depth, -scale * kelvin * by_spin, by_spin_too]
-        deepest = self.gas.clouds.deepest
-        cells = _tau_slopes(self.gas.clouds.depth[deepest], self.gas.clouds.behind[deepest], spin.kelvin, 0)
+        clouds = self.gas.clouds
+        cells = _tau_slopes(clouds.depth[spin.cell], clouds.behind[spin.cell], spin.kelvin, 0)
         return [np.where(np.isfinite(one), one, 0) for one in (*found, *cells)]
 
     @cached_property
@@ -163,7 +186,7 @@ class FeatureErrors:
         of_depth, of_behind = clouds.cell_changes(depth, behind)
         spin = clouds.total(gas.spin.by_depth * of_depth + gas.spin.by_behind * of_behind)
         spin = spin + gas.spin.by_known * known
-        first = clouds.deepest
+        first = gas.spin.cell
         tau = tau_by_depth * of_depth[first] + tau_by_spin * (spin - of_behind[first])
         own = by_depth * depth + by_behind * behind
         column = np.bincount(self._cloud, own, minlength=clouds.n) + self._by_spin[0] * spin
@@ -185,7 +208,7 @@ class FeatureErrors:
         weight = 1 / clouds.n_lines[cloud]
         spin = gas.spin.by_depth[cell] * weight
         tau = tau_by_spin[cloud] * spin
-        tau += np.where(cell == clouds.deepest[cloud], tau_by_depth[cloud] * weight, 0)
+        tau += np.where(cell == gas.spin.cell[cloud], tau_by_depth[cloud] * weight, 0)
         column = by_depth + self._by_spin[0][cloud] * spin
         in_peak = gas.in_peak[gas.voxels.use]
         share, shift = gas.cloud_share[cloud], [one[cloud] for one in self._shift]
@@ -196,17 +219,12 @@ class FeatureErrors:
             column / np.maximum(gas.n_known, 1)[feature],
         ]
         variance = gas.voxels.noise[gas.voxels.use] ** 2
-        count = gas.voxels.n_features
-
-        def total(slope, axis):
-            number = np.bincount(feature, slope != 0, minlength=count)
-            alike = np.minimum(np.maximum(number, 1), gas.correlated[axis])
-            return alike * np.bincount(feature, np.where(slope == 0, 0, slope**2 * variance), minlength=count)
-
+        cells = _Cells.of(feature, gas.voxels.channel[gas.voxels.use], gas.voxels.n_features)
         peak = np.where(in_peak, by_depth, 0) + self._by_spin[1][cloud] * spin
-        # Along one sight line, the noise is alike over fewer voxels than in a feature.
-        apart = total(np.where(in_peak, peak, 0), 1) + total(np.where(in_peak, 0, peak), 0)
-        return [*(total(slope, 0) for slope in slopes), apart]
+        # Of the sky one sight line has one pixel, over which the noise is alike.
+        slopes += [np.where(in_peak, peak, 0), np.where(in_peak, 0, peak)]
+        *found, of_line, of_others = (cells.variance(slope, variance, gas.correlated) for slope in slopes)
+        return [*found, of_line + of_others]
 
     def _directions(self):
         """What moves by one sigma: voxels and what is known; and relative changes of what is given."""
@@ -283,14 +301,58 @@ class FeatureErrors:
             np.bincount(clouds.cell_of_voxel, one, minlength=n)
             for one in (gas.voxels.noise[use] ** 2, np.ones(sigma.size))
         )
-        alike = np.minimum(number, gas.correlated[0][clouds.feature[clouds.of_cell]])
+        # The noise of one channel is alike over the sky only.
+        alike = np.fmin(number, gas.correlated[0][clouds.feature[clouds.of_cell]])
         common = np.subtract(*clouds.cell_changes(sigma, gas.voxels.p[use] * sigma))
         error = np.sqrt(alike * variance / clouds.n_lines[clouds.of_cell] ** 2 + common**2)
-        first = clouds.deepest
+        first = gas.spin.cell
         left = clouds.behind[first] - clouds.depth[first] - gas.spin.kelvin
         few = (left < error[first]) & ((gas.spin.flags & int(BAD)) == 0)
         number = gas.of_clouds(np.ones(clouds.n))
         return (number > 0) & (gas.of_clouds(few.astype(float)) == number)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Channels of features, in order: what each voxel belongs to, and of each cell feature and channel."""
+
+    of_voxel: np.ndarray
+    feature: np.ndarray
+    channel: np.ndarray
+    n_features: int
+
+    @classmethod
+    def of(cls, feature, channel, n_features):
+        n_channels = int(channel.max(initial=0)) + 1
+        place = feature * np.int64(n_channels) + channel
+        some = np.bincount(place) > 0
+        return cls((np.cumsum(some) - 1)[place], *np.divmod(np.flatnonzero(some), n_channels), n_features)
+
+    def variance(self, slope, variance, correlated):
+        """Of the sums over features of slope times noise.
+
+        Within a channel the noise is alike over the sky's part of its volume. From channel to channel it is
+        alike as a Gaussian over the number of channels that its correlation adds up to.
+        """
+        n = self.feature.size
+        number, square, total = (
+            np.bincount(self.of_voxel, one, minlength=n)
+            for one in (slope != 0, np.where(slope == 0, 0, slope**2 * variance), slope)
+        )
+        alike = np.minimum(np.maximum(number, 1), correlated[0][self.feature])
+        sigma = np.sign(total) * np.sqrt(alike * square)
+        length = correlated[1]
+        found = np.bincount(self.feature, sigma**2, minlength=self.n_features)
+        reach = int(np.ceil(1.7 * np.nanmax(length, initial=1)))  # less than 1e-4 beyond
+        lags = np.arange(1, min(reach, int(np.ptp(self.channel)) if n else 0) + 1)
+        falls = np.exp(-np.pi * (np.arange(1, reach + 1)[:, None] / length) ** 2)
+        falls *= (length - 1) / (2 * falls.sum(axis=0))
+        place = self.feature * np.int64(self.channel.max(initial=0) + reach + 1) + self.channel
+        for lag in lags:
+            other = np.minimum(np.searchsorted(place, place + lag), n - 1)
+            product = np.where(place[other] == place + lag, sigma * sigma[other], 0)
+            found += 2 * falls[lag - 1] * np.bincount(self.feature, product, minlength=self.n_features)
+        return found
 
 
 def _tau_slopes(depth, behind, spin, least_left):

@@ -29,7 +29,7 @@ class FeatureGas:
     spin : `CloudSpin`
     assumed : `FeatureAssumptions`
     correlated : `~numpy.ndarray`, shape (2, n_features)
-        Voxels, and channels of a sight line, over which the noise is alike.
+        Pixels of the sky, and channels of a sight line, over which the noise is alike; NaN if not known.
     pixel_sr : `~numpy.ndarray`, shape (n_features,)
         Solid angle of a pixel where each feature is; NaN for one spectrum, which has no area on the sky.
     spin_per : {"feature", "sight_line"}
@@ -135,7 +135,7 @@ class FeatureGas:
                 np.ones(cloud.size),
             )
         )
-        noise = variance * np.minimum(number, self.correlated[1][feature])
+        noise = variance * np.fmin(number, self.correlated[1][feature])
         return ~(total >= LEAST_SIGNIFICANCE * np.sqrt(noise + of_unabsorbed**2))
 
     @cached_property
@@ -162,7 +162,7 @@ class FeatureGas:
             "column_density_mean": mean,
             "path_length": self.assumed.values["path_length"],
             "n_opaque": self.voxels.counted(without),
-            "n_left_out": self.voxels.counted(self.voxels.left_out),
+            "n_left_out": self.voxels.counted(self.voxels.left_out | self.voxels.without_absorption),
             "n_bright": self.voxels.counted(self.voxels.bright),
             "n_noisy": self.of_clouds(self.noisy.astype(float)).astype(int),
             "gas_flags": self._flags(spin, kinetic),
@@ -202,7 +202,10 @@ class FeatureGas:
         flags |= np.where(np.isfinite(spin), every, some)
         raise_flag(flags, self.voxels.counted(self.voxels.bright) > 0, GasFlag.BRIGHT_CONTINUUM)
         raise_flag(flags, self.voxels.counted(self.voxels.unknown) > 0, GasFlag.UNKNOWN_BEHIND)
-        raise_flag(flags, self.voxels.counted(self.voxels.use) == 0, GasFlag.BLANK)
+        nothing = self.voxels.counted(self.voxels.use) == 0
+        emission = self.voxels.counted(self.voxels.without_absorption) > 0
+        raise_flag(flags, nothing & emission, GasFlag.NO_ABSORPTION)
+        raise_flag(flags, nothing & ~emission, GasFlag.BLANK)
         with np.errstate(invalid="ignore"):
             raise_flag(flags, spin > kinetic, GasFlag.ABOVE_KINETIC)
         return flags

@@ -36,7 +36,7 @@ class GasFlag(IntFlag):
     BLANK = 1
     """An input is not finite, or of a feature all is left out."""
     NO_ABSORPTION = 2
-    """dT is not negative."""
+    """dT is not negative; of a feature, that of none of the voxels that are not left out."""
     TOO_DEEP = 4
     """No gas at the floor or above can absorb so much: -dT is not below p T_U + T_C - floor."""
     TOO_WARM = 8
@@ -55,11 +55,14 @@ class GasFlag(IntFlag):
     UNKNOWN_BEHIND = 512
     """Sight lines of the feature are left out: T_C or p of them is not known."""
     UNRESOLVED = 1024
-    """The feature is no wider than the beam or than two pixels: its width tells no path length."""
+    """Less what the beam adds, the feature is narrower than the beam, or it is no wider than two pixels: its
+    width tells no path length."""
     NOISY = 2048
     """The sight line absorbs less than three times its uncertainty: its own T_S is mostly noise."""
     ABOVE_KINETIC = 4096
     """T_S is above what the linewidth allows: gas so warm would have a broader line."""
+    NARROW_LINE = 8192
+    """The line is narrower than 1.5 channels, or its width is not known: it tells no linewidth."""
 
 
 BAD = (

@@ -41,7 +41,7 @@ class GasMaps:
     voxel_column_density : `~astropy.units.Quantity`, shape (n,), cm^-2
         That of the voxel's channel; their sum along a sight line is the map's.
     voxel_volume_density : `~astropy.units.Quantity`, shape (n,), cm^-3
-        The same over the path length: the density of the atoms at the voxel's velocity.
+        The same over its feature's path length: the density of the atoms at the voxel's velocity.
     column_density : `~astropy.units.Quantity`, shape (n_y, n_x), cm^-2
         Of all features of a sight line.
     volume_density : `~astropy.units.Quantity`, shape (n_y, n_x), cm^-3

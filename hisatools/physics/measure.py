@@ -13,6 +13,7 @@ from hisatools.physics.gas import GasFlag, raise_flag
 from hisatools.physics.maps import GasMaps, gas_maps
 from hisatools.physics.per_feature import FeatureAssumptions
 from hisatools.physics.transfer import NO_CONTINUUM
+from hisatools.physics.units import column_values
 from hisatools.physics.voxels import GasVoxels
 
 __all__ = ["GasMaps", "measure_gas"]
@@ -24,7 +25,8 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     A feature is one cloud of one spin temperature. T_S is given, or found from the feature's mean spectrum:
     from the optical depth of its deepest channel, or by pressure from the whole line. It then tells the
     optical depth of all voxels of the feature, and that the columns. The mean, as the deepest of many voxels
-    owes its depth to noise. With ``spin_per="sight_line"`` each sight line of a feature is such a cloud.
+    owes its depth to noise. With ``spin_per="sight_line"`` each sight line of a feature is such a cloud; an
+    optical depth is then that of the feature's deepest channel, or of the nearest that a sight line has.
 
     Parameters
     ----------
@@ -50,12 +52,15 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
 
     Notes
     -----
-    A path length that is not given is the feature's width at its distance: ``minor_deconvolved``, or where
-    the beam is not known ``angular_width_max``. Features no wider than the beam, or than two pixels, have
-    none: NaN, with `GasFlag.UNRESOLVED`.
+    A path length that is not given is the feature's FWHM across at its distance: ``minor_deconvolved``, or
+    where the beam is not known ``minor_fwhm``. Features have none, NaN with `GasFlag.UNRESOLVED`, where the
+    former is below the FWHM of the beam, or the latter not above that of a box of two pixels. The widths of
+    features that are cut at a threshold are 0.6 to 0.7 of the FWHM even where they are resolved: give the
+    length where it is known.
 
     Uncertainties are of first order. They hold the noise and the error of
-    T_U, so that they are NaN where the result has none, and the errors that ``parameters`` states.
+    T_U, so that they are NaN where the result has none, and the errors that ``parameters`` states; not that
+    of a width on the sky.
 
     Examples
     --------
@@ -70,7 +75,7 @@ def measure_gas(result, parameters, *, t_continuum=NO_CONTINUUM, p=None):
     """
     catalog = result.catalog
     voxels = GasVoxels.of(result, t_continuum, parameters.p if p is None else p, parameters.max_continuum)
-    pixel_sr = catalog["solid_angle"].to_value(u.sr) / np.maximum(voxels.count_sight_lines(), 1)
+    pixel_sr = column_values(catalog, "solid_angle", u.sr) / np.maximum(voxels.count_sight_lines(), 1)
     assumed = FeatureAssumptions.of(parameters, result, np.sqrt(pixel_sr))
     clouds = Clouds.of(voxels, parameters.spin_per)
     beam_pixels = (np.nan if result.beam is None else result.beam.sr.to_value(u.sr)) / pixel_sr

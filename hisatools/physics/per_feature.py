@@ -9,12 +9,17 @@ from hisatools.errors import InputError, ParameterError
 from hisatools.physics.amounts import intrinsic_linewidth
 from hisatools.physics.assumptions import ERRORS, PER_FEATURE
 from hisatools.physics.gas import GasFlag, raise_flag
-from hisatools.physics.units import plain, plain_number, with_unit
+from hisatools.physics.units import column_values, plain, with_unit
 
 __all__ = ["FeatureAssumptions"]
 
-# A feature no wider than two pixels has their size, not its own; and a little more, for pixels that differ.
-RESOLVED_PIXELS = 2.1
+# What is left of a width no larger than the beam is mostly the beam's, and too small where a threshold has
+# cut the feature's rim.
+LEAST_BEAMS = 1.0
+# The FWHM that the second moment of a box of two pixels gives, and a little more, for pixels that differ.
+LEAST_PIXELS = 2.1 * np.sqrt(8 * np.log(2) / 12)
+# The FWHM of what one channel holds is one channel, whatever the line.
+LEAST_CHANNELS = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +31,7 @@ class FeatureAssumptions:
     values, errors : dict
         By the name of the parameter, arrays of shape (n_features,); errors that are not stated are left out.
     linewidth_kms : `~numpy.ndarray`, shape (n_features,)
-        Without what the channel adds.
+        Without what the channel adds; NaN for a line narrower than 1.5 channels.
     length_of_distance : bool
         True where path lengths are widths at the distance.
     flags : `~numpy.ndarray` of int16, shape (n_features,)
@@ -43,7 +48,7 @@ class FeatureAssumptions:
     >>> parameters = GasParameters(t_spin=20 * u.K, distance=2 * u.kpc)
     >>> assumed = FeatureAssumptions.of(parameters, example_result(), np.full(5, 8.7e-5))
     >>> print(assumed.values["path_length"].round(2))  # pc
-    [0.18 0.42 0.36 0.58 1.47]
+    [ nan  nan  nan 0.58 1.47]
     """
 
     values: dict
@@ -84,9 +89,10 @@ class FeatureAssumptions:
                 "no column distance either"
             )
         if of_distance:
-            width_rad, width_about = _width_rad(result, pixel_rad)
-            values["path_length"] = width_rad * values.get("distance", np.nan)
+            values["path_length"] = np.full(len(catalog), np.nan)
             if "distance" in values:
+                width_rad, width_about = _width_rad(result, pixel_rad)
+                values["path_length"] = width_rad * values["distance"]
                 raise_flag(flags, np.isnan(width_rad), GasFlag.UNRESOLVED)
                 about["path_length"] = width_about
         ones = np.ones(len(catalog))
@@ -96,7 +102,10 @@ class FeatureAssumptions:
                 errors[name] = ones * getattr(parameters, f"{name}_error")
         if parameters.t_continuum_error is not None:
             errors["t_continuum"] = ones * parameters.t_continuum_error.to_value(u.K)
-        width = intrinsic_linewidth(catalog["velocity_fwhm"], result.channel_width)
+        observed = column_values(catalog, "velocity_fwhm", u.km / u.s) * u.km / u.s
+        narrow = ~(observed >= LEAST_CHANNELS * result.channel_width)
+        raise_flag(flags, narrow, GasFlag.NARROW_LINE)
+        width = intrinsic_linewidth(np.where(narrow, np.nan, observed), result.channel_width)
         return cls(values, errors, width.value, of_distance, flags, about)
 
 
@@ -128,16 +137,7 @@ def _numbers(name, value, unit, catalog, flags, *, of_error=False):
                 f"{name} has {numbers.size} values, and the catalogue {len(catalog)} rows; give one for each"
             )
         return np.array(np.broadcast_to(numbers, len(catalog)))
-    if value not in catalog.colnames:
-        raise InputError(
-            f"{name}={value!r}: the catalogue has no such column; it has {', '.join(catalog.colnames)}"
-        )
-    column = catalog[value]
-    if not np.issubdtype(column.dtype, np.number):
-        raise InputError(f"{name}={value!r}: the column holds no numbers; name another one")
-    label = f"{name}={value!r}: the column"
-    plain_numbers = unit == u.dimensionless_unscaled
-    numbers = np.array(plain_number(label, column) if plain_numbers else plain(label, column, unit))
+    numbers = column_values(catalog, value, unit, parameter=name)
     bad = (numbers < 0) | np.isinf(numbers) | ((numbers == 0) & (not of_error))
     raise_flag(flags, bad, GasFlag.UNPHYSICAL)
     numbers[bad] = np.nan
@@ -145,17 +145,17 @@ def _numbers(name, value, unit, catalog, flags, *, of_error=False):
 
 
 def _width_rad(result, pixel_rad):
-    """Width of each feature across, NaN where it is not resolved, and how it was measured.
+    """FWHM of each feature across, NaN where it is not resolved, and how it was measured.
 
     What the beam adds is taken away where the beam is known. No feature is as wide as a pixel or two: that is
     the pixel's size.
     """
     catalog = result.catalog
-    if result.beam is not None and "minor_deconvolved" in catalog.colnames:
-        about, width, seen = "minor_deconvolved at the distance", "minor_deconvolved", "minor_fwhm"
-    else:
-        about, width, seen = "angular_width_max at the distance", *["angular_width_max"] * 2
-    width_rad, seen_rad = (catalog[name].to_value(u.rad) for name in (width, seen))
+    seen_rad = column_values(catalog, "minor_fwhm", u.rad)
     with np.errstate(invalid="ignore"):
-        resolved = (width_rad > 0) & (seen_rad > RESOLVED_PIXELS * pixel_rad)
-    return np.where(resolved, width_rad, np.nan), about
+        resolved = seen_rad > LEAST_PIXELS * pixel_rad
+        if result.beam is None:
+            return np.where(resolved, seen_rad, np.nan), "minor_fwhm at the distance"
+        own_rad = column_values(catalog, "minor_deconvolved", u.rad)
+        resolved &= own_rad >= LEAST_BEAMS * result.beam.major.to_value(u.rad)
+    return np.where(resolved, own_rad, np.nan), "minor_deconvolved at the distance"

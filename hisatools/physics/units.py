@@ -3,9 +3,17 @@
 import astropy.units as u
 import numpy as np
 
-from hisatools.errors import ParameterError, ParameterUnitsError
+from hisatools.errors import InputError, ParameterError, ParameterUnitsError
 
-__all__ = ["plain", "plain_fraction", "plain_number", "plain_positive", "same_shape", "with_unit"]
+__all__ = [
+    "column_values",
+    "plain",
+    "plain_fraction",
+    "plain_number",
+    "plain_positive",
+    "same_shape",
+    "with_unit",
+]
 
 
 def plain(name, value, unit):
@@ -36,10 +44,61 @@ def plain(name, value, unit):
     array([40., 50.])
     """
     if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
+        in_one_line = " ".join(repr(value).split())
         raise ParameterUnitsError(
-            f"{name} needs a unit of {unit}, got {value!r:.60}; write for example {name}=2 * u.Unit('{unit}')"
+            f"{name} needs a unit of {unit}, got {in_one_line:.60}; write for example "
+            f"{name}=2 * u.Unit('{unit}')"
         )
     return _unmasked(value.to_value(unit))
+
+
+def column_values(catalog, name, unit, *, parameter=None):
+    """The numbers of a column of a catalogue in a unit; what is masked is NaN, as VOTable masks NaN.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+    name : str
+    unit : `~astropy.units.Unit`
+    parameter : str, optional
+        The one that names the column, for messages.
+
+    Returns
+    -------
+    `~numpy.ndarray` of float64, shape (n_rows,)
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it has not one number a row.
+    ParameterUnitsError
+        If it has no unit, or one that cannot be converted.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import MaskedColumn, QTable
+    >>> from hisatools.physics.units import column_values
+    >>> widths = MaskedColumn([2.0, 3.0], mask=[False, True], unit=u.arcmin)
+    >>> column_values(QTable({"minor_fwhm": widths}), "minor_fwhm", u.arcsec)
+    array([120.,  nan])
+    """
+    before = "" if parameter in (None, name) else f"{parameter}={name!r}: "
+    if name not in catalog.colnames:
+        known = ", ".join(catalog.colnames)
+        raise InputError(f"{before}the catalogue has no column {name!r}; it has {known}")
+    column, what = catalog[name], f"{before}the column {name!r} of the catalogue"
+    if not np.issubdtype(column.dtype, np.number):
+        raise InputError(f"{what} holds no numbers; name another one, or give numbers")
+    if column.ndim != 1:
+        raise InputError(f"{what} has the shape {column.shape}; give one number a row")
+    own = getattr(column, "unit", None) or u.dimensionless_unscaled
+    if own.is_equivalent(unit):
+        return _unmasked(column) * own.to(unit)
+    if own == u.dimensionless_unscaled:
+        typical = "kpc" if (parameter or name).startswith("distance") else unit.to_string()
+        raise ParameterUnitsError(f"{what} has no unit; set catalog[{name!r}].unit = {typical!r}")
+    raise ParameterUnitsError(f"{what} needs a unit of {unit or '1'}, and has {own}")
 
 
 def plain_number(name, value):

@@ -93,6 +93,11 @@ class GasVoxels:
         """True where nothing can be said of the gas for what lies behind it."""
         return self.bright | self.unknown
 
+    @cached_property
+    def without_absorption(self):
+        """True where what lies behind is known, and dT is not negative, or not known."""
+        return ~self.left_out & ~(self.depth > 0)
+
     @property
     def column_per_kelvin(self):
         """Column density in cm^-2 of a channel for T_S tau of 1 K."""

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from hisatools.datasets import example_result
 from hisatools.physics import GasFlag, GasParameters, delta_t, measure_gas, write_gas
 
-KNOWN = {"distance": 2 * u.kpc, "fraction": 0.1}
+KNOWN = {"distance": 2 * u.kpc, "path_length": 0.6 * u.pc, "fraction": 0.1}
 PRESSURE = {"p_over_k": 4000 * u.K / u.cm**3}
 VELOCITY = np.arange(-4, 5)
 
@@ -43,6 +43,21 @@ def test_voxels_add_up_to_the_maps(measured):
     assert_allclose(cube.sum(axis=0)[known], maps.column_density[known].value)
     cube[found.mask] = np.nan_to_num(maps.voxel_volume_density.value)
     assert_allclose(cube.sum(axis=0)[known], maps.volume_density[known].value)
+
+
+def test_of_two_features_on_a_sight_line_columns_add_up_and_densities_do_not(gas_result):
+    """Each has its own path length: the map's density is the sum of columns over the sum of lengths."""
+    absorbed = np.concatenate([line(20 * u.K, 0.5), line(30 * u.K, 0.8)])
+    depth = np.broadcast_to(absorbed[:, None, None], (absorbed.size, 4, 4))
+    labels = np.repeat([1, 2], VELOCITY.size)[:, None, None] * np.ones((4, 4), int)
+    parameters = GasParameters(t_spin=[20, 30] * u.K, path_length=[0.5, 2] * u.pc)
+    found, maps = measure_gas(gas_result(depth, labels), parameters, t_continuum=6 * u.K)
+    column = maps.voxel_column_density.reshape(labels.shape).sum(axis=0)
+    assert_allclose(column.value, maps.column_density.value)
+    assert_allclose(maps.volume_density.value, (column / (2.5 * u.pc)).to_value(u.cm**-3))
+    density = maps.voxel_volume_density.reshape(labels.shape)
+    assert_allclose(density[: VELOCITY.size].sum(axis=0).value, found.catalog["volume_density"][0].value)
+    assert (density.sum(axis=0) > maps.volume_density).all()
 
 
 def test_density_is_the_column_over_the_path_of_the_feature(measured):
@@ -135,10 +150,10 @@ def test_emission_in_place_of_absorption_gives_no_gas(gas_result):
     delta = np.zeros((5, 5, 5))
     delta[2, 1:4, 1:4] = 10
     result = gas_result(delta, delta != 0, noise=1.0)
-    for known in ({"t_spin": 20 * u.K}, {"tau": 1.0}, {**PRESSURE, "path_length": 1 * u.pc}):
+    for known in ({"t_spin": 20 * u.K}, {"tau": 1.0}, PRESSURE):
         found, maps = measure_gas(result, GasParameters(**known, **KNOWN))
         row = found.catalog[0]
-        assert row["gas_flags"] & GasFlag.BLANK
+        assert row["gas_flags"] & GasFlag.NO_ABSORPTION
         for name in ("t_spin", "tau_peak", "column_density_mean", "mass_hi", "mass_hi_error"):
             assert np.isnan(row[name])
         assert np.isnan(maps.column_density).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from hisatools import HISAResult
 from hisatools.catalog import build_catalog
@@ -102,7 +102,7 @@ def test_pressure_that_the_cloud_has_gives_its_temperature(result, continuum):
 def test_a_path_that_is_not_given_is_the_width_at_the_distance(result):
     parameters = GasParameters(t_spin=20 * u.K, distance=DISTANCE)
     catalog = measure_gas(result, parameters)[0].catalog
-    expected = (catalog["angular_width_max"].to_value(u.rad) * DISTANCE).to_value(u.pc)
+    expected = (catalog["minor_fwhm"].to_value(u.rad) * DISTANCE).to_value(u.pc)
     assert_allclose(catalog["path_length"].value, expected)
 
 
@@ -197,6 +197,17 @@ def test_what_is_left_out_is_no_part_of_means_and_not_0(result, continuum):
         assert np.isnan(maps.column_density[4, 4]) and maps.column_density[7, 4] > 0
 
 
+def test_emission_is_counted_and_is_not_called_blank(gas_result, blocks):
+    depth, labels = blocks([-10.0, -20, -10], 4, 2)
+    depth[labels == 2] = 8
+    depth[1, 0, 0] = 3
+    catalog = measure_gas(gas_result(depth, labels, noise=1.0), GasParameters(t_spin=20 * u.K))[0].catalog
+    assert_array_equal(catalog["n_left_out"], [1, 48, 0, 0])
+    assert_array_equal(catalog["gas_flags"] & GasFlag.NO_ABSORPTION, [0, GasFlag.NO_ABSORPTION, 0, 0])
+    assert not (catalog["gas_flags"] & GasFlag.BLANK).any()
+    assert_array_equal(np.isnan(catalog["column_density_mean"]), [False, True, False, False])
+
+
 def test_rows_may_be_in_any_order_but_not_missing(result):
     parameters = GasParameters(tau=0.8)
     there = measure_gas(result, parameters)[0].catalog
@@ -220,7 +231,7 @@ def test_gas_warmer_than_its_linewidth_allows_is_flagged(result, continuum):
     assert_allclose(catalog["t_kinetic_max"].value, 21.86 * widths**2, rtol=1e-3)
     assert ((catalog["gas_flags"] & GasFlag.ABOVE_KINETIC) == 0).all()
     narrow = result.catalog.copy()
-    narrow["velocity_fwhm"] = [1.2, 0.4] * u.km / u.s
+    narrow["velocity_fwhm"] = [1.25, 0.4] * u.km / u.s
     catalog = measure_gas(replace(result, catalog=narrow), GasParameters(t_spin=30 * u.K))[0].catalog
     assert catalog["gas_flags"][0] & GasFlag.ABOVE_KINETIC
     # No broader than its channel: nothing is said.

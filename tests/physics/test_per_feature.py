@@ -5,11 +5,14 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.table import QTable
+from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
 from radio_beam import Beam
 
 from hisatools.errors import InputError, ParameterError, ParameterUnitsError
 from hisatools.physics import GasFlag, GasParameters, measure_gas
+from hisatools.physics.assumptions import GAS_COLUMNS
 
 LINE = [-10.0, -25, -10]
 DISTANCES = [1.0, 2, 3, 4] * u.kpc
@@ -102,17 +105,60 @@ def test_the_catalogues_distance_closes_the_pressure(result):
         (
             {"distance": "far"},
             InputError,
-            "distance='far': the catalogue has no such column; it has id, name",
+            "distance='far': the catalogue has no column 'far'; it has id, name",
         ),
-        ({"distance": "name"}, InputError, "distance='name': the column holds no numbers"),
-        ({"distance": "velocity"}, ParameterUnitsError, "distance='velocity': the column needs a unit of pc"),
-        ({"distance": "n_voxels"}, ParameterUnitsError, "the column needs a unit of pc"),
+        (
+            {"distance": "name"},
+            InputError,
+            "distance='name': the column 'name' of the catalogue holds no numb",
+        ),
+        (
+            {"distance": "velocity"},
+            ParameterUnitsError,
+            "of the catalogue needs a unit of pc, and has km / s",
+        ),
+        ({"distance": "n_voxels"}, ParameterUnitsError, r"no unit; set catalog\['n_voxels'\].unit = 'kpc'$"),
         ({"distance": [1, 2] * u.kpc}, InputError, "distance has 2 values, and the catalogue 4 rows"),
     ],
 )
 def test_what_a_catalogue_cannot_give_is_refused(known, kind, message, result):
     with pytest.raises(kind, match=message):
         catalog_of(result, **known)
+
+
+def test_the_columns_of_a_catalogue_are_refused_in_one_line(result):
+    bare = with_column(result, distance=DISTANCES.value)
+    message = r"^the column 'distance' of the catalogue has no unit; set catalog\['distance'\].unit = 'kpc'$"
+    with pytest.raises(ParameterUnitsError, match=message):
+        catalog_of(bare)
+    wide = with_column(result, distance=np.ones((4, 2)) * u.kpc)
+    with pytest.raises(InputError, match=r"^the column 'distance' of the catalogue has the shape \(4, 2\)"):
+        catalog_of(wide)
+
+
+def test_what_is_masked_is_not_known(result, tmp_path):
+    """A catalogue that is read back from VOTable has columns that are masked where they are NaN."""
+    without = with_column(result, distance=[2, np.nan, 3, 4] * u.kpc, mine=[0.5, 1, np.nan, 2])
+    without.catalog["minor_fwhm"][3] = np.nan
+    without.catalog["velocity_fwhm"][0] = np.nan
+    without.catalog["absorption_integral_error"][1] = np.nan
+    masked = QTable(without.catalog, copy=True)
+    for name in masked.colnames:
+        if masked[name].dtype.kind == "f":
+            masked[name] = Masked(masked[name], mask=np.isnan(masked[name]))
+    path = tmp_path / "catalog.xml"
+    without.catalog.write(path, format="votable")
+    for known in ({"t_spin": 20 * u.K}, {"tau": "mine"}):
+        expected = catalog_of(without, **known)
+        for catalog in (masked, QTable.read(path)):
+            found = catalog_of(replace(without, catalog=catalog), **known)
+            for name in GAS_COLUMNS:
+                assert_allclose(u.Quantity(found[name]).value, u.Quantity(expected[name]).value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tau", [80 * u.percent, [80, 80, 80, 80] * u.percent])
+def test_an_optical_depth_may_be_in_per_cent(tau, result):
+    assert_allclose(catalog_of(result, tau=tau)["tau_peak"], 0.8)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +198,20 @@ def test_provenance_tells_arrays_in_words(result):
     assert found.meta["gas"]["distance"] == "one a feature, 1000 to 4000 pc"
 
 
+def test_a_line_in_one_channel_has_no_width_and_is_not_too_warm(gas_result, blocks):
+    for profile in ([0, -20.0, 0], [-4.0, -20.0, -4.0]):
+        result = gas_result(*blocks(profile, 5, 1), noise=0.5)
+        row = catalog_of(result, path_length=0.5 * u.pc, t_spin=30 * u.K)[0]
+        assert np.isnan(row["linewidth_intrinsic"]) and np.isnan(row["t_kinetic_max"])
+        assert row["gas_flags"] == GasFlag.NARROW_LINE
+        pressure = {"p_over_k": 500 * u.K / u.cm**3, "path_length": 0.5 * u.pc}
+        row = catalog_of(result, **pressure, line="gaussian")[0]
+        assert np.isnan(row["t_spin"]) and row["gas_flags"] & GasFlag.NARROW_LINE
+        # The line as it is seen needs no width.
+        assert np.isfinite(catalog_of(result, **pressure)[0]["t_spin"])
+    assert np.isfinite(catalog_of(gas_result(*blocks(LINE, 5, 1)))["linewidth_intrinsic"]).all()
+
+
 # --- path lengths -------------------------------------------------------------------------------------
 
 
@@ -179,6 +239,33 @@ def test_what_the_beam_adds_is_no_path_length(gas_result, blocks):
     assert (seen["minor_deconvolved"] < seen["minor_fwhm"]).all()
     hidden = catalog_of(gas_result(depth, labels, beam=Beam(90 * u.arcsec)), distance=2 * u.kpc)
     assert (hidden["gas_flags"] == GasFlag.UNRESOLVED).all() and np.isnan(hidden["path_length"]).all()
+
+
+def blob(of_beams, beam_pixels=3.0, size=41):
+    """Depth of a Gaussian cloud in a beam, cut where it is less than a quarter as deep, and its labels."""
+    y, x = np.mgrid[:size, :size] - size // 2
+    fwhm = beam_pixels * np.hypot(of_beams, 1)
+    depth = np.array(LINE)[:, None, None] * np.exp(-4 * np.log(2) * (x**2 + y**2) / fwhm**2)
+    return np.where(depth < -6.25, depth, 0.0), (depth < -6.25).astype(int)
+
+
+@pytest.mark.parametrize("of_beams", [0.3, 0.7, 1.0])
+def test_a_cloud_of_a_beam_that_a_threshold_has_cut_is_not_resolved(of_beams, gas_result):
+    result = gas_result(*blob(of_beams), beam=Beam(3 * 18 * u.arcsec))
+    catalog = catalog_of(result, distance=2 * u.kpc)
+    assert catalog["gas_flags"][0] & GasFlag.UNRESOLVED and np.isnan(catalog["path_length"][0])
+
+
+def test_a_width_is_the_same_with_a_beam_and_without(gas_result):
+    """A cloud of four beams; what the threshold leaves of its width is what is said of it."""
+    depth, labels = blob(4.0)
+    lengths = [
+        catalog_of(gas_result(depth, labels, beam=beam), distance=2 * u.kpc)["path_length"][0].to_value(u.pc)
+        for beam in (Beam(3 * 18 * u.arcsec), None)
+    ]
+    truth = 12 * np.radians(0.005) * 2000
+    assert_allclose(lengths[1] / lengths[0], 1, atol=0.1)
+    assert 0.55 < lengths[0] / truth < 0.75
 
 
 def test_a_length_that_is_given_needs_no_width(gas_result, blocks):
