@@ -28,8 +28,8 @@ def feature_outlines(result):
     -------
     `~regions.Regions`
         A polygon for each part of a feature's sight lines that hangs together; holes in it are not outlined.
-        Its text is the feature's name. They are in the frame of the cube; in ICRS where that is ecliptic or of
-        an equinox other than J2000 (FK5) or B1950 (FK4), which region files cannot name.
+        Its text is the feature's name. They are in the frame of the cube; in ICRS where that is ecliptic
+        or of an equinox other than J2000 (FK5) or B1950 (FK4), which region files cannot name.
 
     Examples
     --------

@@ -163,8 +163,8 @@ def _reproject(source, wcs, shape):
         ) from exc
     if _is_ecliptic(source.wcs) != _is_ecliptic(wcs):
         raise InputError(
-            f"{source.name}: the map or the field is in ecliptic coordinates (ELON) and the other is not, which "
-            "cannot be brought together; give the map on the grid of the gas"
+            f"{source.name}: the map or the field is in ecliptic coordinates (ELON) and the other is not, "
+            "and they cannot be brought together; give the map on the grid of the gas"
         )
     values, _ = reproject_interp((source.values.value, source.wcs), wcs, shape_out=tuple(shape))
     return values

@@ -71,7 +71,7 @@ class TracerFlag(IntFlag):
     OTHER_VELOCITIES = 8  #: The velocity of the feature is none of the cube's: nearer CO may be missed.
     BLENDED = 16  #: The line is blended with another, or cut off: no linewidth.
     LARGE_BEAM = 32  #: The beam is larger than the feature, so that its surroundings are in the spectrum.
-    NO_NOISE = 64  #: Too few channels to measure the noise, and no least brightness was given.
+    NO_NOISE = 64  #: Too few channels show noise, or it is masked to 0, and no least brightness was given.
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,9 @@ def add_co(
     mean of all within it. Nothing is smoothed to a common beam: the mean over a feature is over an area that
     is larger than the beam, or the flag LARGE_BEAM is set.
 
-    The noise is that of channels against the mean of those two before and two after them. Velocities are
-    those of the peaks of parabolas through three channels.
+    The noise is that of channels against the mean of one before and one after them, so far off that the noise
+    is not correlated over them. In a cube that was masked to 0 outside its lines it is not known (NO_NOISE):
+    give a least brightness. Velocities are those of the peaks of parabolas through three channels.
 
     Examples
     --------

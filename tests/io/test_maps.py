@@ -27,7 +27,7 @@ def test_an_ecliptic_map_is_no_map_of_the_same_numbers_in_another_frame():
     equatorial.wcs.set()
     source = SkyMap(np.ones((20, 20)) * u.mag, ecliptic(galactic), "dust")
     for wcs in (galactic, equatorial):
-        with pytest.raises(InputError, match="dust: .*ecliptic.*give the map on the grid"):
+        with pytest.raises(InputError, match=r"dust: .*ecliptic.*give the map on the grid"):
             onto_grid(source, wcs, (20, 20))
 
 

@@ -272,3 +272,16 @@ def test_real_13co_of_l1448_is_found_at_its_velocity(shared_data):
     assert (catalog["co_brightness"] > 5 * catalog["co_noise"]).all()
     assert (catalog["co_linewidth"] > 0.5 * KMS).all() and (catalog["co_linewidth"] < 2 * KMS).all()
     assert not catalog["co_flags"].any()
+
+
+def test_a_cube_masked_to_zero_needs_a_least_brightness(cube):
+    """Its noise is not known, and the least rest of the mask would be a line."""
+    values = np.zeros(cube.shape, np.float32)
+    values[np.abs(cube.velocity.to_value(KMS) + 30) < 2] = 3
+    values[np.argmin(np.abs(cube.velocity.to_value(KMS) + 39))] = 1e-6
+    masked = HISACube(values * u.K, cube.wcs)
+    found = add_co(example_result(), masked).catalog
+    assert np.isnan(found["co_noise"]).all() and np.isnan(found["co_velocity"]).all()
+    assert_array_equal(found["co_flags"] & TracerFlag.NO_NOISE, TracerFlag.NO_NOISE)
+    found = add_co(example_result(), masked, min_brightness=0.5 * u.K).catalog
+    assert_allclose(found["co_velocity"].to_value(KMS), -30, atol=2)
