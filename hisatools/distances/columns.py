@@ -14,6 +14,9 @@ __all__ = ["DISTANCE_COLUMNS", "with_distances"]
 
 KMS = u.km / u.s
 
+# Nearer than this is rounding.
+HERE_KPC = 1e-9
+
 # name: description
 DISTANCE_COLUMNS = {
     "distance": "Distance from the Sun; how it was found stands in distance_method and in meta['DISTANCE']",
@@ -82,7 +85,7 @@ def _kinematic(catalog, curve, side, dispersion):
             np.isnan(distance.value),
             found.has(DistanceFlag.TANGENT),
             found.has(DistanceFlag.TWO_FOLD),
-            found.has(DistanceFlag.LOCAL) & (distance.value == 0),
+            found.has(DistanceFlag.LOCAL) & (distance.value <= HERE_KPC),
         ],
         ["none", "tangent", side, "local"],
         "outer",
