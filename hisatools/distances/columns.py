@@ -6,6 +6,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.catalog.columns import set_column
+from hisatools.catalog.places import velocities_needed
 from hisatools.distances.kinematic import DISPERSION, SIDES, DistanceFlag, kinematic_distance
 from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.physics.units import plain
@@ -56,6 +57,12 @@ def _given(catalog, distance, error):
         error_kpc = _lengths(catalog, "distance_error", error)
     if (kpc < 0).any() or (error_kpc < 0).any():
         raise ParameterError("distance and distance_error must be 0 or above")
+    if (
+        not isinstance(distance, str)
+        and np.ndim(distance) == 0
+        and not 0 < plain("distance", distance, u.kpc) < np.inf
+    ):
+        raise ParameterError(f"distance must be finite and above 0, got {distance}")
     method = np.where(np.isfinite(kpc), "given", "none")
     about = f"given: column {distance}" if isinstance(distance, str) else "given"
     return (kpc << u.kpc, error_kpc << u.kpc, np.zeros(len(catalog), np.int16), method), about
@@ -78,7 +85,9 @@ def _lengths(catalog, name, value):
 def _kinematic(catalog, curve, side, dispersion):
     _check_lsr(catalog)
     sky = catalog.coordinates.galactic
-    found = kinematic_distance(sky.l, sky.b, catalog["velocity"], curve=curve, dispersion=dispersion)
+    found = kinematic_distance(
+        sky.l, sky.b, velocities_needed(catalog) << KMS, curve=curve, dispersion=dispersion
+    )
     distance, error = found.of_side(side)
     method = np.select(
         [

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from hisatools.catalog.columns import set_column
+from hisatools.catalog.places import velocities_needed
 from hisatools.errors import HISAWarning, InputError
 from hisatools.io.sky import sky_frame
 from hisatools.parameters import check_number, check_quantity
@@ -207,7 +208,7 @@ def _with_lines(catalog, cube, sky, row, limits, prefix):
             HISAWarning,
             stacklevel=4,
         )
-    at_kms = catalog["velocity"].to_value(KMS)
+    at_kms = velocities_needed(catalog)
     noise = spectrum_noise(spectra.kelvin)
     lines = [
         _line(spectra, n, at, sigma, limits) for n, (at, sigma) in enumerate(zip(at_kms, noise, strict=True))
@@ -247,7 +248,7 @@ def _line(spectra, n, at_kms, sigma, limits):
 
 def _flags(catalog, cube, spectra, velocity, linewidth, noise, limits):
     outside, found = spectra.coverage == 0, np.isfinite(velocity)
-    at_kms = catalog["velocity"].to_value(KMS)
+    at_kms = velocities_needed(catalog)
     half = cube.channel_width.to_value(KMS) / 2
     low, high = spectra.velocity_kms.min() - half, spectra.velocity_kms.max() + half
     no_noise = ~outside & np.isnan(noise) & ~(limits.kelvin > 0)
@@ -271,6 +272,13 @@ def _check_frames(catalog, cube):
         raise InputError(
             f"cube: its velocities are in the frame {theirs} and those of the features in {own}; resample it "
             "to that frame first"
+        )
+    if theirs and not own and theirs != "LSRK":
+        warnings.warn(
+            f"cube: its velocities are in the frame {theirs}, and the catalogue does not say in which its "
+            "own are; they are taken as they are",
+            HISAWarning,
+            stacklevel=5,
         )
     if not theirs:
         warnings.warn(
