@@ -130,6 +130,9 @@ def to_votable(catalog):
     document = from_table(table, table_id="features")
     features = document.get_first_table()
     meta = {key: value for key, value in catalog.meta.items() if isinstance(value, (str, int, float))}
+    tracers = catalog.meta.get("TRACERS")
+    if isinstance(tracers, dict):
+        meta["TRACERS"] = ", ".join(f"{prefix}: {about['cube']}" for prefix, about in tracers.items())
     features.description = "; ".join(f"{key} {value}" for key, value in meta.items())
     for key, value in meta.items():
         features.params.append(

@@ -261,7 +261,7 @@ class HISACatalog(QTable):
         Returns
         -------
         HISACatalog
-            With the same columns.
+            With the same columns; ``co_coverage`` is 0 or 1.
 
         Raises
         ------
