@@ -3,10 +3,12 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
 from astropy.io.votable import from_table, is_votable, parse, writeto
 from astropy.io.votable.tree import CooSys, Param
 from astropy.table import QTable
 
+from hisatools.errors import InputError
 from hisatools.io.writing import writing_file
 
 __all__ = ["UCDS", "to_votable", "ucd_of", "write_votable"]
@@ -85,6 +87,8 @@ AXES = {
     **dict.fromkeys(("icrs", "fk5", "fk4"), ("pos.eq.ra", "pos.eq.dec")),
 }
 ANYWHERE = ("pos", "pos")
+# What reading a VOTable leaves in meta beside the parameters.
+OF_THE_TABLE = {"ID", "name", "description"}
 # Frame to the name and the equinox that a VOTable gives it.
 SYSTEMS = {
     "galactic": ("galactic", None),
@@ -111,6 +115,11 @@ def to_votable(catalog):
         ``meta`` names it. What ``meta``
         holds, as frames and beam, are parameters of the table, and its description.
 
+    Raises
+    ------
+    InputError
+        If a column holds objects.
+
     Examples
     --------
     >>> import astropy.units as u
@@ -127,9 +136,14 @@ def to_votable(catalog):
         ucd = ucd_of(name, frame)
         if ucd:
             table[name].info.meta = {"ucd": ucd}
+    _refuse_objects(table)
     document = from_table(table, table_id="features")
     features = document.get_first_table()
-    meta = {key: value for key, value in catalog.meta.items() if isinstance(value, (str, int, float))}
+    meta = {
+        key: value
+        for key, value in catalog.meta.items()
+        if isinstance(value, (str, int, float)) and key not in OF_THE_TABLE
+    }
     tracers = catalog.meta.get("TRACERS")
     if isinstance(tracers, dict):
         meta["TRACERS"] = ", ".join(f"{prefix}: {about['cube']}" for prefix, about in tracers.items())
@@ -140,6 +154,19 @@ def to_votable(catalog):
         )
     _refer_to_frame(document, frame, catalog.meta.get("EQUINOX"))
     return document
+
+
+def _refuse_objects(table):
+    """Refuse columns of objects, but for texts, which come so from files."""
+    for name in table.colnames:
+        column = table[name]
+        if getattr(column, "dtype", np.dtype(float)).kind == "O" and not all(
+            isinstance(one, str) or one is np.ma.masked for one in column
+        ):
+            raise InputError(
+                f"the column {name!r} holds objects, which no VOTable has; leave it out, or make it one of "
+                f"texts, for example catalog[{name!r}] = catalog[{name!r}].astype(str)"
+            )
 
 
 def ucd_of(name, frame="galactic"):

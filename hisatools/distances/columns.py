@@ -57,11 +57,8 @@ def _given(catalog, distance, error):
         error_kpc = _lengths(catalog, "distance_error", error)
     if (kpc < 0).any() or (error_kpc < 0).any():
         raise ParameterError("distance and distance_error must be 0 or above")
-    if (
-        not isinstance(distance, str)
-        and np.ndim(distance) == 0
-        and not 0 < plain("distance", distance, u.kpc) < np.inf
-    ):
+    one = not isinstance(distance, str) and np.ndim(distance) == 0
+    if one and not 0 < plain("distance", distance, u.kpc) < np.inf:
         raise ParameterError(f"distance must be finite and above 0, got {distance}")
     method = np.where(np.isfinite(kpc), "given", "none")
     about = f"given: column {distance}" if isinstance(distance, str) else "given"
