@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hisatools._version import __version__
 from hisatools.errors import HISAWarning, InputError, OutputError, ParameterError
-from hisatools.io.writing import RUN_FILE, recording, run_file_beside
+from hisatools.io.writing import RECORD_START, RUN_FILE, recording, run_file_beside
 
 # Keys of a file that are no options.
 VERB, VERSION = "verb", "hisatools"
@@ -295,7 +295,7 @@ def record_text(arguments, **changes):
 
     content = {VERB: arguments.verb_name, VERSION: __version__}
     content[arguments.verb_name] = arguments.record | changes
-    return f"# Repeat this run with: hisatools run FILE --output NEW\n{tomli_w.dumps(content)}\n"
+    return f"{RECORD_START}: hisatools run FILE --output NEW\n{tomli_w.dumps(content)}\n"
 
 
 def recorded_run(arguments):

@@ -111,6 +111,8 @@ def _catalog(path, result):
     except Exception as error:  # whatever a damaged file makes the reader stumble over
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is no catalogue ({reason}); give catalog.ecsv") from error
+    if "name" not in catalog.colnames:
+        raise InputError(f"{path}: the catalogue has no column 'name'; give catalog.ecsv of a result")
     if list(catalog["name"]) != list(result.catalog["name"]):
         raise InputError(f"{path}: the catalogue is of other features than the result; give one of its own")
     return catalog

@@ -3,13 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import FK4, FK5, ICRS, Galactic
 from contourpy import contour_generator
 from regions import PolygonSkyRegion, RegionMeta, Regions
 from scipy.ndimage import binary_fill_holes
 
+from hisatools.io.sky import places_of_pixels
 from hisatools.io.writing import writing_file
 
 __all__ = ["feature_outlines", "write_outlines"]
+
+# With the equinoxes that region files mean.
+DS9_FRAMES = (Galactic, ICRS, FK5, FK4)
 
 
 def feature_outlines(result):
@@ -23,7 +28,8 @@ def feature_outlines(result):
     -------
     `~regions.Regions`
         A polygon for each part of a feature's sight lines that hangs together; holes in it are not outlined.
-        Its text is the feature's name.
+        Its text is the feature's name. They are in the frame of the cube; in ICRS where that is ecliptic
+        or of an equinox other than J2000 (FK5) or B1950 (FK4), which region files cannot name.
 
     Examples
     --------
@@ -36,11 +42,10 @@ def feature_outlines(result):
     >>> outlines[0].meta["text"] == result.catalog["name"][0]
     True
     """
-    wcs = result.wcs.celestial
     found = []
     for row in result.catalog:
         for vertices in pixel_outlines(result.labels, row):
-            sky = wcs.pixel_to_world(*vertices.T)
+            sky = _in_ds9_frame(places_of_pixels(result.wcs, *vertices.T))
             found.append(PolygonSkyRegion(sky, meta=RegionMeta({"text": str(row["name"])})))
     return Regions(found)
 
@@ -97,6 +102,10 @@ def write_outlines(result, path, *, overwrite=False):
     with writing_file(path, overwrite=overwrite) as part:
         part.write_text(text, encoding="utf-8")
     return Path(path).expanduser()
+
+
+def _in_ds9_frame(sky):
+    return sky if any(sky.is_equivalent_frame(frame()) for frame in DS9_FRAMES) else sky.icrs
 
 
 def _footprint(labels, row):

@@ -460,7 +460,8 @@ class HISAResult:
         folder : str or path
             Made if it does not exist, with the folders above it.
         overwrite : bool
-            Whether the files of an older result may be replaced. Files of other names stay.
+            Whether the files of an older result may be replaced. Files of other names stay, but the record of
+            an older run (``run.toml``) goes: it is not of this result.
 
         Returns
         -------

@@ -84,7 +84,7 @@ def shape_columns(voxels, pixel, wcs, beam=None):
     major, minor = _axes(moments)
     # Without a beam nothing is known to be taken away.
     of_beam = np.full((2, 2), np.nan) if beam is None else _beam_moments(beam)
-    bare_major, bare_minor = _axes(moments - of_beam)
+    bare_major, bare_minor = _axes(moments - of_beam, ROUNDING * np.abs(of_beam).max())
     east, both, north = moments[:, 0, 0], moments[:, 0, 1], moments[:, 1, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
@@ -136,11 +136,10 @@ def _beam_moments(beam):
     return major * np.outer(along, along) + minor * np.outer(across, across)
 
 
-def _axes(moments):
-    """FWHM along both axes of moments, the longer first; NaN where a moment is not above 0."""
+def _axes(moments, least=0.0):
+    """FWHM along both axes of moments, the longer first; NaN where a moment is not above the least."""
     known = np.isfinite(moments).all(axis=(1, 2))
     variances = np.full((len(moments), 2), np.nan)
     variances[known] = np.linalg.eigvalsh(moments[known])[:, ::-1]
-    least = ROUNDING * np.nanmax(np.abs(moments), initial=0)
     with np.errstate(invalid="ignore"):
         return gaussian_sigma_to_fwhm * np.sqrt(np.where(variances > least, variances, np.nan)).T

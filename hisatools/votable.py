@@ -1,11 +1,14 @@
 """The catalogue as a VOTable: with a UCD for every column, for TOPCAT and the like."""
 
+import warnings
 from pathlib import Path
 
-from astropy.io.votable import from_table, writeto
+import numpy as np
+from astropy.io.votable import from_table, is_votable, parse, writeto
 from astropy.io.votable.tree import CooSys, Param
 from astropy.table import QTable
 
+from hisatools.errors import InputError
 from hisatools.io.writing import writing_file
 
 __all__ = ["UCDS", "to_votable", "ucd_of", "write_votable"]
@@ -81,8 +84,11 @@ PLACES = {"lon": 0, "lat": 1, "lon_peak": 0, "lat_peak": 1, "fit_lon": 0, "fit_l
 AXES = {
     "galactic": ("pos.galactic.lon", "pos.galactic.lat"),
     "barycentricmeanecliptic": ("pos.ecliptic.lon", "pos.ecliptic.lat"),
+    **dict.fromkeys(("icrs", "fk5", "fk4"), ("pos.eq.ra", "pos.eq.dec")),
 }
-EQUATORIAL = ("pos.eq.ra", "pos.eq.dec")
+ANYWHERE = ("pos", "pos")
+# What reading a VOTable leaves in meta beside the parameters.
+OF_THE_TABLE = {"ID", "name", "description"}
 # Frame to the name and the equinox that a VOTable gives it.
 SYSTEMS = {
     "galactic": ("galactic", None),
@@ -105,8 +111,14 @@ def to_votable(catalog):
     -------
     `~astropy.io.votable.tree.VOTableFile`
         Columns have their units, descriptions, and UCDs where one is known, by the name or in the column's
-        own ``info.meta["ucd"]``. Places refer to the coordinate system (COOSYS) of their frame. What ``meta``
+        own ``info.meta["ucd"]``. Places refer to the coordinate system (COOSYS) of their frame, where
+        ``meta`` names it. What ``meta``
         holds, as frames and beam, are parameters of the table, and its description.
+
+    Raises
+    ------
+    InputError
+        If a column holds objects.
 
     Examples
     --------
@@ -119,21 +131,42 @@ def to_votable(catalog):
     ['pos.galactic.lon;meta.main', 'phot.antennaTemp;stat.min']
     """
     table = QTable(catalog, copy=True)
-    frame = str(catalog.meta.get("FRAME", "galactic"))
+    frame = str(catalog.meta.get("FRAME") or "").lower() or None
     for name in table.colnames:
         ucd = ucd_of(name, frame)
         if ucd:
             table[name].info.meta = {"ucd": ucd}
+    _refuse_objects(table)
     document = from_table(table, table_id="features")
     features = document.get_first_table()
-    meta = {key: value for key, value in catalog.meta.items() if isinstance(value, (str, int, float))}
+    meta = {
+        key: value
+        for key, value in catalog.meta.items()
+        if isinstance(value, (str, int, float)) and key not in OF_THE_TABLE
+    }
+    tracers = catalog.meta.get("TRACERS")
+    if isinstance(tracers, dict):
+        meta["TRACERS"] = ", ".join(f"{prefix}: {about['cube']}" for prefix, about in tracers.items())
     features.description = "; ".join(f"{key} {value}" for key, value in meta.items())
     for key, value in meta.items():
         features.params.append(
             Param(document, name=str(key), datatype="char", arraysize="*", value=str(value))
         )
-    _refer_to_frame(document, frame)
+    _refer_to_frame(document, frame, catalog.meta.get("EQUINOX"))
     return document
+
+
+def _refuse_objects(table):
+    """Refuse columns of objects, but for texts, which come so from files."""
+    for name in table.colnames:
+        column = table[name]
+        if getattr(column, "dtype", np.dtype(float)).kind == "O" and not all(
+            isinstance(one, str) or one is np.ma.masked for one in column
+        ):
+            raise InputError(
+                f"the column {name!r} holds objects, which no VOTable has; leave it out, or make it one of "
+                f"texts, for example catalog[{name!r}] = catalog[{name!r}].astype(str)"
+            )
 
 
 def ucd_of(name, frame="galactic"):
@@ -142,8 +175,8 @@ def ucd_of(name, frame="galactic"):
     Parameters
     ----------
     name : str
-    frame : str
-        That of the places, as astropy calls it.
+    frame : str or None
+        That of the places, as astropy calls it; None if it is not known.
 
     Returns
     -------
@@ -157,7 +190,7 @@ def ucd_of(name, frame="galactic"):
     ('pos.eq.dec', 'stat.error;phys.absorption.opticalDepth')
     """
     if name in PLACES:
-        ucd = AXES.get(frame, EQUATORIAL)[PLACES[name]]
+        ucd = AXES.get(frame, ANYWHERE)[PLACES[name]]
         return f"{ucd};meta.main" if name in ("lon", "lat") else ucd
     measured = UCDS.get(name.removesuffix("_error"), "meta")
     if name not in UCDS and not measured.startswith("meta"):
@@ -165,15 +198,54 @@ def ucd_of(name, frame="galactic"):
     return UCDS.get(name)
 
 
-def _refer_to_frame(document, frame):
+def _refer_to_frame(document, frame, equinox):
     """Say of the places in which coordinate system they are."""
     if frame not in SYSTEMS:
         return
-    system, equinox = SYSTEMS[frame]
+    system, standard = SYSTEMS[frame]
+    equinox = str(equinox) if equinox and frame in ("fk4", "fk5") else standard
     document.resources[0].coordinate_systems.append(CooSys(ID="sky", system=system, equinox=equinox))
     for field in document.get_first_table().fields:
         if field.name in PLACES:
             field.ref = "sky"
+
+
+def meta_of_votable(path):
+    """What a VOTable says of its first table beside the columns, as ``meta`` of a catalogue.
+
+    Parameters
+    ----------
+    path : str or path
+        Of any file.
+
+    Returns
+    -------
+    dict of str
+        The parameters (PARAM) by their names, as `write_votable` writes them. Without ``FRAME`` among them it
+        is that of the coordinate system (COOSYS), with ``EQUINOX``. Empty if the file is no VOTable.
+
+    Examples
+    --------
+    >>> from hisatools.datasets import example_result
+    >>> from hisatools.votable import meta_of_votable, write_votable
+    >>> path = write_votable(example_result().catalog, "features.vot")
+    >>> meta_of_votable(path)["FRAME"], meta_of_votable(path)["SPECSYS"]
+    ('galactic', 'LSRK')
+    """
+    if not Path(path).expanduser().is_file() or not is_votable(str(Path(path).expanduser())):
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is not quite right in it
+        document = parse(str(Path(path).expanduser()))
+    found = {str(param.name): str(param.value) for param in document.get_first_table().params}
+    systems = [system for resource in document.resources for system in resource.coordinate_systems]
+    frames = {system: frame for frame, (system, _) in SYSTEMS.items()}
+    if "FRAME" in found or len(systems) != 1 or systems[0].system not in frames:
+        return found
+    found["FRAME"] = frames[systems[0].system]
+    if systems[0].equinox and found["FRAME"] in ("fk4", "fk5"):
+        found["EQUINOX"] = str(systems[0].equinox)
+    return found
 
 
 def write_votable(catalog, path, *, overwrite=False):

@@ -98,7 +98,12 @@ def test_columns_of_other_verbs_come_along(extracted, tmp_path):
 def test_a_catalogue_of_other_features_is_refused(extracted, tmp_path, capsys):
     other = QTable.read(extracted / "catalog.ecsv")[:1]
     other.write(tmp_path / "other.ecsv")
-    for path, message in {"other.ecsv": "is of other features", "none.ecsv": "is no catalogue"}.items():
+    other["lon", "lat"].write(tmp_path / "bare.ecsv")
+    for path, message in {
+        "other.ecsv": "is of other features",
+        "none.ecsv": "is no catalogue",
+        "bare.ecsv": "no column 'name'",
+    }.items():
         command = ["export", str(extracted), "--catalog", str(tmp_path / path)]
         assert main([*command, "--output", str(tmp_path / "export")]) == 1
         assert message in capsys.readouterr().err
@@ -111,3 +116,11 @@ def test_an_older_export_is_replaced_only_on_demand(extracted, tmp_path, capsys)
     assert main(command) == 1
     assert "exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("distance", ["nan kpc", "inf kpc", "0 kpc", "-2 kpc"])
+def test_a_distance_is_a_number_above_zero(extracted, tmp_path, capsys, distance):
+    command = ["export", str(extracted), "--output", str(tmp_path / "export"), f"--distance={distance}"]
+    assert main(command) == 1
+    assert "distance" in capsys.readouterr().err
+    assert not (tmp_path / "export").exists()

@@ -1,14 +1,19 @@
 """Outlines lie where the features are."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from regions import Regions
 
 from hisatools import HISAExtractor
+from hisatools.datasets import example_result
 from hisatools.errors import OutputError
+from hisatools.io.sky import sky_frame
 from hisatools.outlines import _polygons, feature_outlines, write_outlines
 from hisatools.parameters import ExtractionParameters
 from hisatools.simulate import ModelParameters, simulate_cube
@@ -96,3 +101,38 @@ def test_an_older_file_is_replaced_only_on_demand(result, tmp_path):
     with pytest.raises(OutputError, match="exists"):
         write_outlines(result, path)
     write_outlines(result, path, overwrite=True)
+
+
+def wcs_in(ctype, **cards):
+    """A grid of the example's size about 85, 1 deg."""
+    wcs = example_result().wcs.deepcopy()
+    own = WCS(naxis=3)
+    own.wcs.ctype, own.wcs.cunit = [*ctype, "VRAD"], ["deg", "deg", str(wcs.wcs.cunit[2])]
+    own.wcs.crval, own.wcs.crpix = [85, 1, wcs.wcs.crval[2]], [104, 104, wcs.wcs.crpix[2]]
+    own.wcs.cdelt, own.wcs.specsys = wcs.wcs.cdelt, "LSRK"
+    for name, value in cards.items():
+        setattr(own.wcs, name, value)
+    own.wcs.set()
+    return own
+
+
+@pytest.mark.parametrize(
+    ("ctype", "cards", "frame"),
+    [
+        (("GLON-TAN", "GLAT-TAN"), {}, "galactic"),
+        (("ELON-TAN", "ELAT-TAN"), {}, "icrs"),
+        (("RA---TAN", "DEC--TAN"), {"equinox": 1950.0}, "fk4"),
+        (("RA---TAN", "DEC--TAN"), {"equinox": 2000.0, "radesys": "FK5"}, "fk5"),
+        (("RA---TAN", "DEC--TAN"), {"equinox": 1975.0, "radesys": "FK5"}, "icrs"),
+    ],
+)
+def test_outlines_lie_about_the_features_in_any_frame(ctype, cards, frame, tmp_path):
+    result = replace(example_result(), wcs=wcs_in(ctype, **cards))
+    for region in Regions.read(write_outlines(result, tmp_path / "features.reg"), format="ds9"):
+        row = result.catalog[list(result.catalog["name"]).index(region.meta["text"])]
+        x, y = (0.5 * (row[f"{axis}_min"] + row[f"{axis}_max"]) for axis in "xy")
+        centre = SkyCoord(
+            *result.wcs.celestial.wcs_pix2world(x, y, 0), unit="deg", frame=sky_frame(result.wcs)
+        )
+        assert region.vertices.name == frame
+        assert centre.icrs.separation(region.vertices.icrs).min() < 30 * u.arcmin

@@ -106,3 +106,28 @@ def test_one_sight_line_has_no_size():
     row = build_catalog(t_on, np.array([100], np.float32), labels, labels.astype(np.uint8), wcs)[0]
     for name in ("major_fwhm", "minor_fwhm", "position_angle", "elongation"):
         assert np.isnan(row[name])
+
+
+@pytest.mark.parametrize("beam", [None, Beam(0.2 * u.arcmin)])
+def test_a_huge_feature_changes_nothing_of_a_small_one(beam):
+    labels = np.zeros((3, 1100, 1100), np.int32)
+    labels[1, 2, 5:15] = 1
+    found = []
+    for huge in (False, True):
+        if huge:
+            labels[1, 20:1090, 20:1090] = 2
+        t_on = np.where(labels, 60, 100).astype(np.float32)
+        unabsorbed = np.full(np.count_nonzero(labels), 100, np.float32)
+        found.append(build_catalog(t_on, unabsorbed, labels, labels.astype(np.uint8), axes(), beam=beam)[0])
+    for name in ("major_fwhm", "minor_fwhm", "elongation", "position_angle", "major_deconvolved"):
+        assert_allclose(found[1][name], found[0][name], err_msg=name)
+    assert found[1]["minor_fwhm"] > 0
+
+
+def test_a_long_thin_feature_has_a_width():
+    labels = np.zeros((3, 5, 1500), np.int32)
+    labels[1, 2, 5:1495] = 1
+    t_on = np.where(labels, 60, 100).astype(np.float32)
+    unabsorbed = np.full(np.count_nonzero(labels), 100, np.float32)
+    row = build_catalog(t_on, unabsorbed, labels, labels.astype(np.uint8), axes())[0]
+    assert_allclose(row["minor_fwhm"].value, PIXEL * np.sqrt(8 * np.log(2) / 12), rtol=0.01)

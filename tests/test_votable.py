@@ -14,7 +14,7 @@ from hisatools import HISAExtractor, PerformanceModel
 from hisatools.catalog import COLUMNS, HISACatalog
 from hisatools.datasets import example_model, example_result
 from hisatools.distances.columns import DISTANCE_COLUMNS
-from hisatools.errors import OutputError
+from hisatools.errors import InputError, OutputError
 from hisatools.parameters import ExtractionParameters
 from hisatools.performance.assessment import DESCRIPTIONS
 from hisatools.physics import GasParameters, measure_gas
@@ -198,3 +198,20 @@ def test_a_catalogue_that_is_read_knows_its_frame(full, tmp_path):
     again = HISACatalog.read(write_votable(full, tmp_path / "full.vot"), format="votable")
     assert again.coordinates.frame.name == "galactic"
     assert again.coordinates.separation(full.coordinates).max() < 1 * u.arcsec
+
+
+def test_a_column_of_objects_is_named(tmp_path):
+    catalog = example_result().catalog.copy()
+    catalog["notes"] = np.array([None, {}, "a", 1, 2], object)
+    with pytest.raises(InputError, match="the column 'notes' holds objects"):
+        write_votable(catalog, tmp_path / "catalog.vot")
+    assert not (tmp_path / "catalog.vot").exists()
+
+
+def test_what_was_read_can_be_written_again(full, tmp_path):
+    path = write_votable(full, tmp_path / "once.vot")
+    again = write_votable(HISACatalog.read(path), tmp_path / "twice.vot")
+    once, twice = (HISACatalog.read(one) for one in (path, again))
+    assert {**once.meta, "description": ""} == {**twice.meta, "description": ""}
+    assert once.colnames == twice.colnames
+    assert list(once["name"]) == list(twice["name"]) == list(full["name"])

@@ -74,8 +74,8 @@ def build_catalog(t_on_kelvin, unabsorbed_kelvin, labels, first_pass, wcs, *, be
     -------
     HISACatalog
         One row a feature in the order of the labels; every column has a unit where it can have one,
-        and a description. ``meta`` names the sky frame (``FRAME``), the velocity frame
-        (``SPECSYS``) and the beam (``BEAM``).
+        and a description. ``meta`` names the sky frame (``FRAME``, for FK4 and FK5 with
+        ``EQUINOX``), the velocity frame (``SPECSYS``) and the beam (``BEAM``).
 
     Raises
     ------
@@ -125,7 +125,11 @@ def _table(columns, wcs, beam):
         values = np.asarray(columns[name], dtype=dtype)
         table[name] = values if unit is None else u.Quantity(values, unit, copy=False)
         table[name].info.description = description
-    table.meta = {"FRAME": sky_frame(wcs).name, "SPECSYS": wcs.wcs.specsys}
+    frame = sky_frame(wcs)
+    table.meta = {"FRAME": frame.name, "SPECSYS": wcs.wcs.specsys}
+    if frame.name in ("fk4", "fk5"):
+        year = frame.equinox.byear if frame.name == "fk4" else frame.equinox.jyear
+        table.meta["EQUINOX"] = f"{'B' if frame.name == 'fk4' else 'J'}{year:.10g}"
     if beam is not None:
         major, minor = (getattr(beam, axis).to_value(u.arcmin) for axis in ("major", "minor"))
         table.meta["BEAM"] = f"{major:.4g} x {minor:.4g} arcmin, PA {beam.pa.to_value(u.deg):.4g} deg"

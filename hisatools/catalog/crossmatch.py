@@ -10,7 +10,7 @@ from astropy.table import Column, MaskedColumn
 from astropy.utils.masked import Masked
 
 from hisatools.catalog.columns import set_column
-from hisatools.catalog.places import as_table, positions_of, velocities_of
+from hisatools.catalog.places import as_table, positions_of, velocities_needed, velocities_of
 from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.physics.units import plain
 
@@ -104,7 +104,8 @@ def features_at(catalog, position, radius, velocity, max_velocity_difference):
     separation = catalog.coordinates.separation(position).to_value(u.arcmin)
     near = separation <= _limit("radius", radius, u.arcmin, len(catalog))
     if velocity is not None:
-        difference = np.abs(catalog["velocity"].to_value(KMS) - plain("velocity", velocity, KMS))
+        own_kms = velocities_needed(catalog)
+        difference = np.abs(own_kms - plain("velocity", velocity, KMS))
         near &= difference <= _limit("max_velocity_difference", max_velocity_difference, KMS, len(catalog))
     rows = np.flatnonzero(near)
     return catalog[rows[np.argsort(separation[rows], kind="stable")]]
@@ -134,14 +135,19 @@ def _near(catalog, other, limit_arcmin, *, position, velocity, frame):
 
 
 def _check_frames(catalog, other, kms):
-    own, theirs = catalog.meta.get("SPECSYS"), other.meta.get("SPECSYS")
-    if kms is not None and own and theirs and own != theirs:
+    own, theirs = (str(one.meta.get("SPECSYS") or "").strip() for one in (catalog, other))
+    # Of tables that do not say so the LSR is supposed.
+    if kms is not None and (own or "LSRK") != (theirs or "LSRK"):
         warnings.warn(
-            f"table: its velocities are in the frame {theirs} and those of the catalogue in {own}; they are "
-            "taken as they are",
+            f"table: its velocities are in {_in_words(theirs)} and the own ones in {_in_words(own)}; "
+            "they are taken as they are",
             HISAWarning,
             stacklevel=5,
         )
+
+
+def _in_words(frame):
+    return f"the frame {frame}" if frame else "a frame that is not named"
 
 
 def _finite(sky):

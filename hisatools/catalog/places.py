@@ -1,5 +1,6 @@
 """Where the rows of a table are: positions and velocities under the names that catalogues give them."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from astropy.table import QTable, Table
 
 from hisatools.errors import HISAWarning, InputError, ParameterError
 
-__all__ = ["as_table", "positions_of", "velocities_of"]
+__all__ = ["as_table", "positions_of", "velocities_needed", "velocities_of"]
 
 KMS = u.km / u.s
 
+OWN = "the catalogue"
 # Names of longitude and latitude, and the frame that they are in; None: the one that the table names.
 # Looked for as they are and in capitals.
 POSITIONS = {
@@ -34,8 +36,15 @@ POSITIONS = {
 # In capitals these would be a luminosity and a magnitude.
 AS_THEY_ARE = {("l", "b")}
 MIXED_CASE = {("_glon", "_glat"): ("_Glon", "_Glat")}
+EQUATORIAL = {"icrs", "fk5", "fk4"}
+ANY_EQUATORIAL = {("ra", "dec")}
+# Of degrees; what has blanks, colons or letters is sexagesimal.
+PLAIN_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 UCD_FRAMES = {"pos.galactic": "galactic", "pos.eq": "icrs", "pos.ecliptic": "barycentricmeanecliptic"}
 VELOCITIES = ("velocity", "vlsr", "v_lsr", "vel", "velo", "v", "vcen", "v_cen", "rv", "radial_velocity")
+# In capitals a magnitude.
+NO_CAPITALS = {"v"}
+HELIOCENTRIC = {"rv", "radial_velocity"}
 
 
 def as_table(table, name="table"):
@@ -72,12 +81,20 @@ def as_table(table, name="table"):
         with warnings.catch_warnings():
             # What a VOTable or a FITS file is not quite right in does not keep its rows from being read.
             warnings.simplefilter("ignore")
-            return QTable.read(path)
+            found = QTable.read(path)
+            found.meta = _meta_of_votable(path) | found.meta
+            return found
     except Exception as error:  # whatever a damaged file makes a reader stumble over
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: cannot be read as a table ({reason:.200}); give an ECSV, FITS, VOTable or CSV file"
         ) from error
+
+
+def _meta_of_votable(path):
+    from hisatools.votable import meta_of_votable
+
+    return meta_of_votable(path)
 
 
 def positions_of(table, *, position=None, frame=None, name="the table"):
@@ -124,18 +141,18 @@ def positions_of(table, *, position=None, frame=None, name="the table"):
         for key in mixins:
             return _masked_as_nan(_column(table, key, name))
     pair, own_frame = _pair(table, name) if position is None else (tuple(position), None)
-    frame = frame or own_frame or table.meta.get("FRAME") or _frame_of_ucd(_column(table, pair[0], name))
+    frame, equinox = _frame(table, pair, frame, own_frame, name)
     if frame is None:
         raise InputError(
             f"{name}: the columns {pair[0]} and {pair[1]} do not say in which frame they are; "
             "set meta['FRAME'] of the table, or give frame, for example frame='galactic'"
         )
-    hours = str(frame).lower() not in ("galactic", "barycentricmeanecliptic")
+    hours = frame not in ("galactic", "barycentricmeanecliptic")
     lon, lat = (
         _degrees(table, key, name, u.hourangle if hours and n == 0 else u.deg) for n, key in enumerate(pair)
     )
     try:
-        return SkyCoord(lon, lat, unit="deg", frame=str(frame).lower())
+        return SkyCoord(lon, lat, unit="deg", frame=frame, **equinox)
     except ValueError as error:
         raise InputError(f"{name}: positions that cannot be ({error}); correct frame or columns") from error
 
@@ -165,16 +182,36 @@ def velocities_of(table, *, velocity=None, name="the table"):
     Warns
     -----
     HISAWarning
-        If the column has no unit: km/s is assumed.
+        If the column has no unit: km/s is assumed; if by its name it is heliocentric, and ``meta["SPECSYS"]``
+        does not say otherwise.
     """
     if velocity is None:
-        known = [
-            key for low in VELOCITIES for key in (low, low.upper(), low.capitalize()) if key in table.colnames
-        ]
-        velocity = next((key for key in known if _may_be(table[key], KMS)), None)
+        velocity = next((key for key in _names_of_velocities(table) if _may_be(table[key], KMS)), None)
         if velocity is None:
             return None
+        if velocity.lower() in HELIOCENTRIC and not table.meta.get("SPECSYS"):
+            warnings.warn(
+                f"{name}: velocities of the name {velocity} are heliocentric as a rule, and are taken as "
+                "they are; set meta['SPECSYS'] of the table, for example to 'LSRK', or name another column",
+                HISAWarning,
+                stacklevel=3,
+            )
     return _numbers(table, velocity, KMS, name)
+
+
+def velocities_needed(catalog):
+    """Velocities of the features of a catalogue in km/s; NaN where masked, InputError where it has none."""
+    found = velocities_of(catalog, velocity="velocity" if "velocity" in catalog.colnames else None, name=OWN)
+    if found is None:
+        raise InputError(f"{OWN} has no velocities; take along its column velocity")
+    return found
+
+
+def _names_of_velocities(table):
+    for low in VELOCITIES:
+        for key in (low,) if low in NO_CAPITALS else (low, low.upper(), low.capitalize()):
+            if key in table.colnames:
+                yield key
 
 
 def _is_sky(column):
@@ -200,10 +237,35 @@ def _pair(table, name):
     )
 
 
-def _frame_of_ucd(column):
+def _frame(table, pair, given, of_names, name):
+    """Name of the frame of a pair of columns, or None, and its equinox as a keyword."""
+    if given:
+        return str(given).lower(), {}
+    own = str(table.meta.get("FRAME") or "").lower()
+    # RA and DEC are ICRS unless the table says in which equatorial frame they are.
+    if of_names and not (own in EQUATORIAL and tuple(key.lower() for key in pair) in ANY_EQUATORIAL):
+        return of_names, {}
+    if not own:
+        return _frame_of_ucd(_column(table, pair[0], name), name), {}
+    equinox = table.meta.get("EQUINOX")
+    if not equinox or own not in ("fk4", "fk5"):
+        return own, {}
+    years = str(equinox).strip()
+    return own, {"equinox": years if years[:1] in "BJ" else f"{'B' if own == 'fk4' else 'J'}{years}"}
+
+
+def _frame_of_ucd(column, name):
     """What a VOTable says of a column, for tables whose meta got lost on the way; None if nothing."""
     ucd = str((column.info.meta or {}).get("ucd", "")).lower()
-    return next((frame for start, frame in UCD_FRAMES.items() if ucd.startswith(start)), None)
+    frame = next((frame for start, frame in UCD_FRAMES.items() if ucd.startswith(start)), None)
+    if frame == "icrs":
+        warnings.warn(
+            f"{name}: the UCD says that positions are equatorial, and not in which frame: ICRS assumed; set "
+            "meta['FRAME'] of the table, for example to 'fk5'",
+            HISAWarning,
+            stacklevel=4,
+        )
+    return frame
 
 
 def _column(table, key, name):
@@ -227,7 +289,7 @@ def _axes(sky):
 
 
 def _degrees(table, key, name, text_unit):
-    """A column of angles in degrees; texts are sexagesimal."""
+    """A column of angles in degrees; texts may be sexagesimal."""
     column = _column(table, key, name)
     if np.asarray(column).dtype.kind in "US":
         return _of_texts(column, text_unit, f"{name}: column {key}")
@@ -240,11 +302,20 @@ def _of_texts(column, unit, name):
     texts = np.ma.filled(np.ma.asarray(column), "").astype(str)
     known = np.char.strip(texts) != ""
     degrees = np.full(texts.shape, np.nan)
+    own = _angle_unit(getattr(column, "unit", None))
+    plain = known & np.array([PLAIN_NUMBER.fullmatch(text) is not None for text in texts.flat], bool)
     try:
-        degrees[known] = Angle(texts[known], unit=unit).deg if known.any() else ()
+        for which, meant in ((plain, own or u.deg), (known & ~plain, own or unit)):
+            degrees[which] = Angle(texts[which], unit=meant).deg if which.any() else ()
     except ValueError as error:
         raise InputError(f"{name}: {error}; give degrees, or texts as 12:34:56.7") from error
     return degrees
+
+
+def _angle_unit(unit):
+    """The unit if it is one of angles, or None; that of sexagesimal texts may be any text."""
+    known = u.Unit(unit, parse_strict="silent") if unit is not None else u.one
+    return known if known.is_equivalent(u.deg) else None
 
 
 def _numbers(table, key, unit, name):

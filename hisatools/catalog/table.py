@@ -1,9 +1,26 @@
 """HISACatalog: an astropy table of features that knows where they are, how far, and what lies near."""
 
+import os
+
 import astropy.units as u
+from astropy.io.registry import UnifiedReadWriteMethod
 from astropy.table import QTable
+from astropy.table.connect import TableRead
 
 __all__ = ["HISACatalog"]
+
+
+class _Reading(TableRead):
+    """As of every table; a VOTable has what ``meta`` held in its parameters."""
+
+    def __call__(self, *args, **kwargs):
+        from hisatools.votable import meta_of_votable
+
+        found = super().__call__(*args, **kwargs)
+        source = args[0] if args else None
+        if isinstance(source, str | os.PathLike) and not isinstance(found.meta.get("FRAME"), str):
+            found.meta = meta_of_votable(source) | found.meta
+        return found
 
 
 class HISACatalog(QTable):
@@ -11,8 +28,9 @@ class HISACatalog(QTable):
 
     It is a `~astropy.table.QTable`, and whatever takes one takes it. Slices, copies, stacks and what
     `~hisatools.HISAResult` reads from a file are catalogues, too; ``HISACatalog.read(path)`` reads one from
-    ECSV, and ``HISACatalog(table)`` makes one of a table. ``meta`` holds the frame of the sky (``FRAME``),
-    that of the velocities (``SPECSYS``) and the beam (``BEAM``).
+    ECSV or a VOTable, and ``HISACatalog(table)`` makes one of a table. ``meta`` holds the frame of
+    the sky (``FRAME``, for FK4 and FK5 with ``EQUINOX``), that of the velocities (``SPECSYS``) and the beam
+    (``BEAM``).
 
     What a method adds to the columns is in a new catalogue; the old one stays as it is.
 
@@ -24,6 +42,8 @@ class HISACatalog(QTable):
     >>> type(deep).__name__, len(deep)
     ('HISACatalog', 2)
     """
+
+    read = UnifiedReadWriteMethod(_Reading)
 
     @property
     def coordinates(self):
@@ -241,7 +261,7 @@ class HISACatalog(QTable):
         Returns
         -------
         HISACatalog
-            With the same columns.
+            With the same columns; ``co_coverage`` is 0 or 1.
 
         Raises
         ------

@@ -6,6 +6,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.catalog.columns import set_column
+from hisatools.catalog.places import velocities_needed
 from hisatools.distances.kinematic import DISPERSION, SIDES, DistanceFlag, kinematic_distance
 from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.physics.units import plain
@@ -13,6 +14,9 @@ from hisatools.physics.units import plain
 __all__ = ["DISTANCE_COLUMNS", "with_distances"]
 
 KMS = u.km / u.s
+
+# Nearer than this is rounding.
+HERE_KPC = 1e-9
 
 # name: description
 DISTANCE_COLUMNS = {
@@ -53,6 +57,9 @@ def _given(catalog, distance, error):
         error_kpc = _lengths(catalog, "distance_error", error)
     if (kpc < 0).any() or (error_kpc < 0).any():
         raise ParameterError("distance and distance_error must be 0 or above")
+    one = not isinstance(distance, str) and np.ndim(distance) == 0
+    if one and not 0 < plain("distance", distance, u.kpc) < np.inf:
+        raise ParameterError(f"distance must be finite and above 0, got {distance}")
     method = np.where(np.isfinite(kpc), "given", "none")
     about = f"given: column {distance}" if isinstance(distance, str) else "given"
     return (kpc << u.kpc, error_kpc << u.kpc, np.zeros(len(catalog), np.int16), method), about
@@ -75,14 +82,16 @@ def _lengths(catalog, name, value):
 def _kinematic(catalog, curve, side, dispersion):
     _check_lsr(catalog)
     sky = catalog.coordinates.galactic
-    found = kinematic_distance(sky.l, sky.b, catalog["velocity"], curve=curve, dispersion=dispersion)
+    found = kinematic_distance(
+        sky.l, sky.b, velocities_needed(catalog) << KMS, curve=curve, dispersion=dispersion
+    )
     distance, error = found.of_side(side)
     method = np.select(
         [
             np.isnan(distance.value),
             found.has(DistanceFlag.TANGENT),
             found.has(DistanceFlag.TWO_FOLD),
-            found.has(DistanceFlag.LOCAL) & (distance.value == 0),
+            found.has(DistanceFlag.LOCAL) & (distance.value <= HERE_KPC),
         ],
         ["none", "tangent", side, "local"],
         "outer",

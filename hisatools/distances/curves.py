@@ -152,7 +152,7 @@ class FlatCurve(RotationCurve):
 
     name: ClassVar[str] = "flat"
     citation: ClassVar[str] = "constants of Kerr & Lynden-Bell 1986, MNRAS 221, 1023"
-    measured_kpc: ClassVar[tuple] = (0.0, np.inf)
+    measured_kpc: ClassVar[tuple] = (0.0, 25.0)
 
     def speed_kms(self, radius_kpc):
         """See `RotationCurve.speed`."""
@@ -265,7 +265,7 @@ def rotation_curve(curve):
     """
     if isinstance(curve, RotationCurve):
         return curve
-    if curve not in CURVES:
+    if not isinstance(curve, str) or curve not in CURVES:
         raise ParameterError(f"unknown rotation curve {curve!r}; known: {', '.join(CURVES)}")
     return CURVES[curve]()
 

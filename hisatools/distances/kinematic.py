@@ -59,7 +59,10 @@ class KinematicDistances:
     tangent : `~astropy.units.Quantity`, kpc
         Distance of the tangent point of the sight line; NaN where it has none.
     near_error, far_error : `~astropy.units.Quantity`, kpc
-        By how much they change when the velocity changes by its dispersion, the larger of both ways.
+        By how much they change when the velocity, or the possible one that is nearest to it, changes by its
+        dispersion, the larger of both ways. Near 90 and 270 deg, where all velocities within the solar circle
+        are less than the dispersion, that of the near distance reaches the solution outside it. Infinite
+        where a velocity within the dispersion has no distance.
     radius : `~astropy.units.Quantity`, kpc
         Distance from the axis of the Galaxy; NaN where there is none.
     flags : `~numpy.ndarray` of int16
@@ -173,15 +176,12 @@ def kinematic_distance(lon, lat, velocity, *, curve="reid19", dispersion=DISPERS
     shape = lon.shape
     sight = _SightLines(np.ravel(lon), np.ravel(lat), curve)
     kms = np.ravel(kms) + sight.lsr_change_kms
-    middle, slower, faster = (sight.solved(kms + change, sigma_kms) for change in (0, -sigma_kms, sigma_kms))
+    middle = sight.solved(kms, sigma_kms)
     known = np.isfinite(kms) & np.isfinite(sight.stretch)
     near, far, radius = (
         np.where(known & ~middle.forbidden, one, np.nan) for one in (middle.near, middle.far, middle.radius)
     )
-    near_error, far_error = (
-        np.maximum(np.abs(getattr(slower, side) - one), np.abs(getattr(faster, side) - one))
-        for side, one in zip(SIDES, (near, far), strict=True)
-    )
+    near_error, far_error = sight.errors(middle, near, far, sigma_kms)
     single = (middle.radius >= sight.r0) & ~middle.local
     near, near_error = np.where(single, (far, far_error), (near, near_error))
     values = (near, far, sight.tangent, near_error, far_error, radius)
@@ -203,6 +203,11 @@ class _Solved:
     at_tangent: np.ndarray
     local: np.ndarray
     forbidden: np.ndarray
+    # The nearest possible velocity, and that on the near side of the tangent point.
+    possible_kms: np.ndarray
+    near_kms: np.ndarray
+    # How far off gas on the near side may be: at the outer solution, where both sides are alike.
+    near_reach: np.ndarray
 
 
 class _SightLines:
@@ -229,13 +234,18 @@ class _SightLines:
         # The smallest radius that the sight line has: where it is nearest to the centre, or at the Sun.
         least = np.where(self.inner, self.closest, self.r0)
         beyond = radius < least
-        excess_kms = np.abs((shear - self.curve.shear_kms(least)) * self.stretch)
+        largest = self.curve.shear_kms(least)
+        excess_kms = np.abs((shear - largest) * self.stretch)
         radius = np.where(beyond, least, radius)
         half = np.sqrt(np.maximum(radius**2 - self.closest**2, 0))
         middle = self.r0 * self.cos_lon
-        near, far = ((middle + sign * half) / self.cos_lat for sign in (-1, 1))
+        near, far = (np.maximum((middle + sign * half) / self.cos_lat, 0) for sign in (-1, 1))
         # Outside the solar circle the nearer solution lies behind the Sun.
-        near = np.where(self.inner, np.maximum(near, 0), far)
+        near = np.where(self.inner, near, far)
+        # Near 90 deg no velocity within the solar circle is told from that of the Sun.
+        alike = self.inner & (np.abs(largest * self.stretch) <= sigma_kms)
+        outside, local = radius >= self.r0, np.abs(kms) <= sigma_kms
+        possible_kms = np.where(beyond, largest * self.stretch, kms)
         unknown = np.where(too_far, np.nan, 0)
         return _Solved(
             radius=radius + unknown,
@@ -243,8 +253,26 @@ class _SightLines:
             far=far + unknown,
             two_fold=(radius < self.r0) & ~beyond,
             at_tangent=beyond & self.inner,
-            local=np.abs(kms) <= sigma_kms,
+            local=local,
             forbidden=too_far | (beyond & (excess_kms > sigma_kms)),
+            possible_kms=possible_kms,
+            near_kms=np.where(self.inner & outside & local, 0, possible_kms),
+            near_reach=np.where(alike & outside, far, near) + unknown,
+        )
+
+    def errors(self, middle, near, far, sigma_kms):
+        """By how much the near and the far distances change with the velocity; infinite where without end."""
+        slower, faster = (
+            self.solved(middle.near_kms + change, sigma_kms) for change in (-sigma_kms, sigma_kms)
+        )
+        of_near = [np.abs(one.near_reach - near) for one in (slower, middle, faster)]
+        slower, faster = (
+            self.solved(middle.possible_kms + change, sigma_kms) for change in (-sigma_kms, sigma_kms)
+        )
+        of_far = [np.abs(one.far - far) for one in (slower, faster)]
+        return (
+            np.where(np.isfinite(one), np.nan_to_num(np.max(changes, axis=0), nan=np.inf), np.nan)
+            for one, changes in ((near, of_near), (far, of_far))
         )
 
     def flags(self, solved):

@@ -11,6 +11,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from hisatools.errors import InputError, ParameterError
 from hisatools.io.files import choose_image, opened, read_box
 from hisatools.io.headers import sky_wcs
+from hisatools.io.sky import places_of_pixels, sky_frame
 
 __all__ = ["SkyMap", "onto_grid", "read_map"]
 
@@ -120,7 +121,8 @@ def onto_grid(source, wcs, shape):
     Raises
     ------
     InputError
-        If the grids differ in shape and a WCS is missing, or the map does not reach the grid.
+        If the grids differ in shape and a WCS is missing, the map does not reach the grid, or one of them
+        alone is in ecliptic coordinates.
     ParameterError
         If the package reproject is needed and missing.
 
@@ -159,14 +161,23 @@ def _reproject(source, wcs, shape):
             f"{source.name} is on another grid, and bringing it onto that of the gas needs the package "
             f'{exc.name!r}; install it with: pip install "hisatools[significance]", or give maps on one grid'
         ) from exc
+    if _is_ecliptic(source.wcs) != _is_ecliptic(wcs):
+        raise InputError(
+            f"{source.name}: the map or the field is in ecliptic coordinates (ELON) and the other is not, "
+            "and they cannot be brought together; give the map on the grid of the gas"
+        )
     values, _ = reproject_interp((source.values.value, source.wcs), wcs, shape_out=tuple(shape))
     return values
+
+
+def _is_ecliptic(wcs):
+    return sky_frame(wcs).name == "barycentricmeanecliptic"
 
 
 def _offset_pix(one, other, shape):
     """Largest distance on the sky between corners and centre of two grids, in pixels."""
     y, x = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0.5, 0.5]]).T * (np.array(shape)[:, None] - 1)
-    first, second = one.celestial.pixel_to_world(x, y), other.celestial.pixel_to_world(x, y)
+    first, second = (places_of_pixels(wcs, x, y) for wcs in (one, other))
     pixel = np.sqrt(np.prod(proj_plane_pixel_scales(other.celestial)))
     off = first.separation(second).deg / pixel
     return float(np.max(off)) if np.all(np.isfinite(off)) else np.inf

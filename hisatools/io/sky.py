@@ -2,7 +2,7 @@
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import BarycentricMeanEcliptic, angular_separation
+from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord, angular_separation
 from astropy.wcs.utils import wcs_to_celestial_frame
 
 from hisatools.io.units import axis_unit
@@ -36,6 +36,30 @@ def sky_frame(wcs):
     if wcs.wcs.ctype[0].startswith("ELON"):  # which astropy does not tell from the WCS
         return BarycentricMeanEcliptic()
     return wcs_to_celestial_frame(wcs.celestial)
+
+
+def places_of_pixels(wcs, x, y):
+    """Places of pixels on the sky; ``pixel_to_world`` takes ecliptic coordinates for ICRS.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        With the two sky axes first.
+    x, y : array_like
+        Counted from 0.
+
+    Returns
+    -------
+    `~astropy.coordinates.SkyCoord`
+        In `sky_frame`; NaN off the sky.
+    """
+    return SkyCoord(*wcs.celestial.wcs_pix2world(x, y, 0), unit="deg", frame=sky_frame(wcs))
+
+
+def pixels_of_places(wcs, sky):
+    """Pixels (x, y), counted from 0, of places on the sky in any frame; see `places_of_pixels`."""
+    places = sky.transform_to(sky_frame(wcs)).spherical
+    return wcs.celestial.wcs_world2pix(places.lon.deg, places.lat.deg, 0)
 
 
 def mend_sky_axes(cards, pair, mends):

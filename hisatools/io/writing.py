@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 RUN_FILE = "run.toml"
+# How every record begins; a file that begins otherwise is somebody's own.
+RECORD_START = "# Repeat this run with"
 # What is being written, as an absolute path, to the record of the run that goes with it.
 _records = {}
 
@@ -86,7 +88,7 @@ def recording(target, text):
     target : str or path
         The folder or the file that the block writes.
     text : str
-        The record.
+        The record; it begins with RECORD_START, without which nothing will replace it.
     """
     place = Path(target).expanduser().absolute()
     before = _records.get(place)
@@ -117,7 +119,8 @@ def run_file_beside(path):
 def writing_folder(target, *, overwrite=False, names=()):
     """Fill a temporary folder; what is in it becomes ``target`` if the block ends well.
 
-    Files of other names in an existing ``target`` are never touched. Should the block or the
+    Files of other names in an existing ``target`` are never touched, but for the record of an older run
+    (``run.toml``), which goes. Should the block or the
     renaming fail, the old state comes back and nothing temporary remains.
 
     Parameters
@@ -152,6 +155,9 @@ def writing_folder(target, *, overwrite=False, names=()):
     """
     folder = check_output(target, overwrite=overwrite)
     existed = folder.exists()
+    own_record = _is_record(folder / RUN_FILE)
+    if folder in _records:
+        _refuse_foreign_record(folder / RUN_FILE)
     with _writing(target), _made_parents(folder):
         # Within an existing folder, which may be a mount point: a rename never crosses disks.
         part = _temporary_name(folder / "result" if existed else folder)
@@ -162,7 +168,7 @@ def writing_folder(target, *, overwrite=False, names=()):
                 (part / RUN_FILE).write_bytes(_records[folder])
             if existed:
                 # The record of an older run is not that of this result.
-                _replace_files(part, folder, {*names, RUN_FILE})
+                _replace_files(part, folder, {*names, *([RUN_FILE] if own_record else [])})
             else:
                 part.rename(folder)
         finally:
@@ -224,12 +230,30 @@ def _writing_record(path):
     record = run_file_beside(path)
     if record.is_dir():
         raise OutputError(f"{record} is a folder where a file is to be written; move it away")
+    _refuse_foreign_record(record)
     part = _temporary_name(record)
     try:
         part.write_bytes(_records[path])
         yield lambda: os.replace(part, record)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_record(path):
+    """Whether a file is the record of a run that wrote it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(RECORD_START)) == RECORD_START.encode()
+    except OSError:
+        return False
+
+
+def _refuse_foreign_record(path):
+    if path.is_file() and not _is_record(path):
+        raise OutputError(
+            f"{path} is no record of a run, which has that name and would replace it; move it away, or "
+            "choose another output"
+        )
 
 
 def image_header(wcs, *, unit=None, beam=None, object_name=None, comments=(), history=()):

@@ -153,9 +153,11 @@ def catalog_discs(table, cube):
     frame = table.meta.get("FRAME")
     if not isinstance(frame, str):
         raise InputError(f"{source}: does not name its frame; set meta['FRAME'], for example to 'galactic'")
+    years = table.meta.get("EQUINOX")
+    equinox = {"equinox": str(years)} if years and frame in ("fk4", "fk5") else {}
     say_other_frame(source, table.meta.get("SPECSYS"), cube)
     try:
-        position = SkyCoord(lon[known], lat[known], unit="deg", frame=frame)
+        position = SkyCoord(lon[known], lat[known], unit="deg", frame=frame, **equinox)
     except ValueError as exc:
         raise InputError(f"{source}: its frame {frame!r} and positions are not understood ({exc})") from None
     return Discs(position, np.sqrt(area[known] / np.pi), velocity[known], np.nan_to_num(width[known])), source

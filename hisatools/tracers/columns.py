@@ -9,7 +9,8 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from hisatools.catalog.columns import set_column
-from hisatools.errors import HISAWarning, InputError
+from hisatools.catalog.places import velocities_needed
+from hisatools.errors import HISAWarning, InputError, ParameterError
 from hisatools.io.sky import sky_frame
 from hisatools.parameters import check_number, check_quantity
 from hisatools.tracers.peaks import Line, nearest_line, spectrum_noise
@@ -19,6 +20,8 @@ __all__ = ["CO_COLUMNS", "TracerFlag", "add_co", "catalog_with_co"]
 
 KMS = u.km / u.s
 SIGNIFICANCE = 5.0
+# Of what a spectrum is the mean.
+SIGHT_LINES, CENTROID = "sight lines", "the pixel of the centroid"
 # So many places along each side of a pixel at most, where the tracer's are finer.
 MOST_PLACES = 8
 # More of the sight lines than this are all of them.
@@ -37,6 +40,13 @@ CO_COLUMNS = {
     "noise": (u.K, "1-sigma noise of the mean spectrum", "stat.error;phot.antennaTemp"),
     "coverage": (None, "Share of the feature's sight lines that the CO cube covers", "stat.value"),
     "flags": (None, "Sum of hisatools.tracers.TracerFlag; 0 where nothing is the matter", "meta.code.qual"),
+}
+
+# What is another where the spectrum is that of the centroid's pixel.
+AT_CENTROID = {
+    "brightness": "Brightness of that peak in the spectrum of the CO pixel that the centroid lies in",
+    "noise": "1-sigma noise of that spectrum",
+    "coverage": "1 if the CO cube covers the centroid, 0 if not",
 }
 
 
@@ -71,7 +81,7 @@ class TracerFlag(IntFlag):
     OTHER_VELOCITIES = 8  #: The velocity of the feature is none of the cube's: nearer CO may be missed.
     BLENDED = 16  #: The line is blended with another, or cut off: no linewidth.
     LARGE_BEAM = 32  #: The beam is larger than the feature, so that its surroundings are in the spectrum.
-    NO_NOISE = 64  #: Too few channels to measure the noise, and no least brightness was given.
+    NO_NOISE = 64  #: Too few channels show noise, or it is masked to 0, and no least brightness was given.
 
 
 @dataclass(frozen=True)
@@ -126,21 +136,22 @@ def add_co(
     rest_frequency : `~astropy.units.Quantity`, frequency, optional
         Of the line, for a file with a frequency axis and no RESTFRQ.
     prefix : str
-        Of the new columns.
+        Of the new columns. Those of the same prefix are replaced.
 
     Returns
     -------
     `~hisatools.HISAResult`
         Its catalogue has the columns ``co_velocity``, ``co_velocity_difference``, ``co_brightness``,
         ``co_linewidth``, ``co_noise``, ``co_coverage`` and ``co_flags`` (see `TracerFlag`): NaN where no CO
-        is found, or the cube has no sight line of the feature.
+        is found, or the cube has no sight line of the feature. ``catalog.meta["TRACERS"]`` and
+        ``meta["tracers"]`` say from which cube, by the prefix.
 
     Raises
     ------
     InputError
         If the cube cannot be read, or its velocities count from elsewhere than those of the result.
     ParameterError
-        If an argument is not of the kind that is needed.
+        If an argument is not of the kind that is needed, or a column would be there twice.
 
     Notes
     -----
@@ -148,8 +159,9 @@ def add_co(
     mean of all within it. Nothing is smoothed to a common beam: the mean over a feature is over an area that
     is larger than the beam, or the flag LARGE_BEAM is set.
 
-    The noise is that of channels against the mean of those two before and two after them. Velocities are
-    those of the peaks of parabolas through three channels.
+    The noise is that of channels against the mean of one before and one after them, so far off that the noise
+    is not correlated over them. In a cube that was masked to 0 outside its lines it is not known (NO_NOISE):
+    give a least brightness. Velocities are those of the peaks of parabolas through three channels.
 
     Examples
     --------
@@ -170,8 +182,9 @@ def add_co(
     cube = tracer_cube(cube, rest_frequency=rest_frequency)
     limits = _Limits.of(min_significance, min_brightness, max_velocity_difference)
     sky, row = _sight_lines(result, cube)
-    catalog = _with_lines(result.catalog, cube, sky, row, limits, prefix)
-    return replace(result, catalog=catalog, meta=result.meta | {prefix: _about(cube, limits, "sight lines")})
+    catalog = _with_lines(result.catalog, cube, sky, row, limits, prefix, SIGHT_LINES)
+    tracers = result.meta.get("tracers", {}) | {prefix: _about(cube, limits)}
+    return replace(result, catalog=catalog, meta=result.meta | {"tracers": tracers})
 
 
 def catalog_with_co(
@@ -180,7 +193,7 @@ def catalog_with_co(
     """See `hisatools.HISACatalog.with_co`."""
     cube = tracer_cube(cube, rest_frequency=rest_frequency)
     limits = _Limits.of(min_significance, min_brightness, max_velocity_difference)
-    return _with_lines(catalog, cube, catalog.coordinates, np.arange(len(catalog)), limits, prefix)
+    return _with_lines(catalog, cube, catalog.coordinates, np.arange(len(catalog)), limits, prefix, CENTROID)
 
 
 def _sight_lines(result, cube):
@@ -197,7 +210,19 @@ def _sight_lines(result, cube):
     return SkyCoord(lon, lat, unit="deg", frame=sky_frame(result.wcs)), np.repeat(row, n * n)
 
 
-def _with_lines(catalog, cube, sky, row, limits, prefix):
+def _check_prefix(catalog, prefix):
+    """Refuse columns that are there already, unless all are: those of the same prefix are replaced."""
+    if not isinstance(prefix, str) or not prefix:
+        raise ParameterError(f"prefix must be a text, for example 'co13', got {prefix!r}")
+    taken = [name for name in (f"{prefix}_{key}" for key in CO_COLUMNS) if name in catalog.colnames]
+    if 0 < len(taken) < len(CO_COLUMNS):
+        raise ParameterError(
+            f"the catalogue would have the column {taken[0]!r} twice; give another prefix than {prefix!r}"
+        )
+
+
+def _with_lines(catalog, cube, sky, row, limits, prefix, where):
+    _check_prefix(catalog, prefix)
     _check_frames(catalog, cube)
     spectra = mean_spectra(cube, sky, row, len(catalog))
     if len(catalog) and not spectra.coverage.any():
@@ -206,7 +231,7 @@ def _with_lines(catalog, cube, sky, row, limits, prefix):
             HISAWarning,
             stacklevel=4,
         )
-    at_kms = catalog["velocity"].to_value(KMS)
+    at_kms = velocities_needed(catalog)
     noise = spectrum_noise(spectra.kelvin)
     lines = [
         _line(spectra, n, at, sigma, limits) for n, (at, sigma) in enumerate(zip(at_kms, noise, strict=True))
@@ -227,8 +252,12 @@ def _with_lines(catalog, cube, sky, row, limits, prefix):
     found = catalog.copy()
     for name, (unit, description, ucd) in CO_COLUMNS.items():
         column = values[name] if unit is None else values[name] << unit
+        if where == CENTROID:
+            description = AT_CENTROID.get(name, description)
         set_column(found, f"{prefix}_{name}", column, description.replace("co_", f"{prefix}_"), ucd)
-    found.meta[prefix.upper()] = str(cube.meta.get("path", "a cube"))
+    others = found.meta.get("TRACERS")
+    about = {"cube": str(cube.meta.get("path", "a cube")), "mean of": where}
+    found.meta["TRACERS"] = (others if isinstance(others, dict) else {}) | {prefix: about}
     return found
 
 
@@ -246,7 +275,7 @@ def _line(spectra, n, at_kms, sigma, limits):
 
 def _flags(catalog, cube, spectra, velocity, linewidth, noise, limits):
     outside, found = spectra.coverage == 0, np.isfinite(velocity)
-    at_kms = catalog["velocity"].to_value(KMS)
+    at_kms = velocities_needed(catalog)
     half = cube.channel_width.to_value(KMS) / 2
     low, high = spectra.velocity_kms.min() - half, spectra.velocity_kms.max() + half
     no_noise = ~outside & np.isnan(noise) & ~(limits.kelvin > 0)
@@ -271,6 +300,13 @@ def _check_frames(catalog, cube):
             f"cube: its velocities are in the frame {theirs} and those of the features in {own}; resample it "
             "to that frame first"
         )
+    if theirs and not own and theirs != "LSRK":
+        warnings.warn(
+            f"cube: its velocities are in the frame {theirs}, and the catalogue does not say in which its "
+            "own are; they are taken as they are",
+            HISAWarning,
+            stacklevel=5,
+        )
     if not theirs:
         warnings.warn(
             "cube: it does not say in which frame its velocities are; that of the features assumed",
@@ -279,11 +315,11 @@ def _check_frames(catalog, cube):
         )
 
 
-def _about(cube, limits, where):
+def _about(cube, limits):
     return {
         "cube": str(cube.meta.get("path", "")),
         "sha256": cube.meta.get("sha256"),
-        "mean of": where,
+        "mean of": SIGHT_LINES,
         "min_significance": limits.significance,
         "min_brightness": f"{limits.kelvin:g} K",
         "max_velocity_difference": f"{limits.kms:g} km / s",

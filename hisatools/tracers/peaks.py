@@ -3,13 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.stats import sigma_clipped_stats
+from astropy.stats import sigma_clip, sigma_clipped_stats
+from scipy.ndimage import binary_dilation
 from scipy.signal import find_peaks
 
 __all__ = ["Line", "nearest_line", "spectrum_noise"]
 
 # Fewer differences do not show the noise.
 LEAST_DIFFERENCES = 8
+# In channels, how far apart they are compared; a spectrum is as long as so many of the longest.
+SHORTEST_LAG, LONGEST_LAG = 2, 10
+CHANNELS_PER_LAG = 8
+# Of the largest noise that any lag shows: from here on it no longer grows.
+FULL_GROWTH = 0.95
+# So many spectra show it.
+ROWS_FOR_LAG = 200
+# Channels on each side of what stands out, for the wings of lines.
+BESIDE_LINE = 2
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,13 @@ class Line:
 
 
 def spectrum_noise(kelvin):
-    """Noise of each spectrum, from how far channels lie beside the mean of those two before and two after.
+    """Noise of each spectrum, from how far channels lie beside the mean of one before and one after them.
 
-    That takes lines out that are wider, and makes no use of neighbours, which are often correlated (Stoehr
-    et al. 2008, ASP Conference Series 394, 505). What stands out by 3 sigma, as narrow lines do, is left out.
+    Those are so far off that the noise is no longer correlated: neighbours often are, and where channels
+    are finer than the resolution those beyond them, too, so that the differences of near channels come out
+    too small (Stoehr et al. 2008, ASP Conference Series 394, 505). The distance is the shortest at which the
+    differences are about as large as they become, the same for all spectra. What stands out by 3 sigma, as
+    lines do, is left out with the channels beside it.
 
     Parameters
     ----------
@@ -43,16 +56,50 @@ def spectrum_noise(kelvin):
     Returns
     -------
     `~numpy.ndarray`, shape (n_rows,)
-        1 sigma; NaN where there are fewer than eight differences.
+        1 sigma; NaN where there are fewer than eight differences, or they are 0: a spectrum that was masked
+        to 0 outside its lines shows no noise.
     """
-    differences = np.ma.masked_invalid(2 * kelvin[:, 2:-2] - kelvin[:, :-4] - kelvin[:, 4:])
+    quiet = _without_lines(kelvin)
+    every = max(len(kelvin) // ROWS_FOR_LAG, 1)
+    noise = _noise_at(kelvin, quiet, _full_lag(kelvin[::every], quiet[::every]))
+    return np.where(noise > 0, noise, np.nan)
+
+
+def _full_lag(kelvin, quiet):
+    """The least number of channels apart at which the noise is as large as farther apart."""
+    longest = max(min(LONGEST_LAG, kelvin.shape[1] // CHANNELS_PER_LAG), SHORTEST_LAG)
+    lags = range(SHORTEST_LAG, longest + 1)
+    noise = np.array([_noise_at(kelvin, quiet, lag) for lag in lags])
+    known = (noise > 0).all(axis=0)
+    if not known.any():
+        return SHORTEST_LAG
+    typical = np.median(noise[:, known] / noise[:, known].max(axis=0), axis=1)
+    return lags[int(np.argmax(typical >= FULL_GROWTH * typical.max()))]
+
+
+def _without_lines(kelvin):
+    """The spectra with channels masked that stand out, and those beside them."""
+    known = np.ma.array(np.nan_to_num(kelvin), mask=~np.isfinite(kelvin))
+    if known.mask.all():
+        return known
+    outside = np.ma.getmaskarray(sigma_clip(known, sigma=3, maxiters=None, stdfunc="mad_std", axis=1))
+    outside &= np.isfinite(kelvin)
+    beside = binary_dilation(outside, structure=np.ones((1, 2 * BESIDE_LINE + 1), bool))
+    return np.ma.array(known, mask=np.ma.getmaskarray(known) | beside)
+
+
+def _noise_at(kelvin, quiet, lag):
+    """Noise of each spectrum from channels that lie so many apart."""
     noise = np.full(len(kelvin), np.nan)
-    enough = differences.count(axis=1) >= LEAST_DIFFERENCES
-    if enough.any():
-        *_, spread = sigma_clipped_stats(
-            differences[enough], sigma=3, maxiters=None, stdfunc="mad_std", axis=1
-        )
-        noise[enough] = spread / np.sqrt(6)
+    # Where lines are all over the spectrum they have to be taken along.
+    for spectra in (quiet, np.ma.masked_invalid(kelvin)):
+        differences = 2 * spectra[:, lag:-lag] - spectra[:, : -2 * lag] - spectra[:, 2 * lag :]
+        wanted = np.isnan(noise) & (differences.count(axis=1) >= LEAST_DIFFERENCES)
+        if wanted.any():
+            *_, spread = sigma_clipped_stats(
+                differences[wanted], sigma=3, maxiters=None, stdfunc="mad_std", axis=1
+            )
+            noise[wanted] = spread / np.sqrt(6)
     return noise
 
 

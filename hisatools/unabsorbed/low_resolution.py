@@ -5,6 +5,7 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
 from hisatools.errors import InputError, ParameterError
+from hisatools.io.sky import pixels_of_places, places_of_pixels
 
 # A pixel or channel whose centre is this far beyond the outermost centre still counts as covered.
 MARGIN = 0.5
@@ -184,7 +185,7 @@ def _sky_positions(low, cube, pixels):
     y, x = _sky_pixels(low, cube, pixels)
     missing = ~_inside(y, x, low.shape[1:])
     if missing.any():
-        where = cube.wcs.celestial.pixel_to_world(pixels[1][missing][0], pixels[0][missing][0])
+        where = places_of_pixels(cube.wcs, pixels[1][missing][0], pixels[0][missing][0])
         first = where.to_string(precision=3)
         raise InputError(
             f"low_resolution: does not cover {np.count_nonzero(missing)} of the {missing.size} pixels that "
@@ -195,8 +196,7 @@ def _sky_positions(low, cube, pixels):
 
 def _sky_pixels(other, cube, pixels):
     """Where pixels (y, x) of a cube lie in another cube, (y, x), whether or not within it."""
-    where = cube.wcs.celestial.pixel_to_world(pixels[1], pixels[0])
-    x, y = other.wcs.celestial.world_to_pixel(where)
+    x, y = pixels_of_places(other.wcs, places_of_pixels(cube.wcs, pixels[1], pixels[0]))
     return np.asarray(y), np.asarray(x)
 
 

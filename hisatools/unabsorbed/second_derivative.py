@@ -14,6 +14,7 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 
 from hisatools.errors import InputError, ParameterError
+from hisatools.io.sky import pixels_of_places, places_of_pixels
 from hisatools.noise.correlation import DIFFERENCE_LAG, MIN_CHANNELS_IN_THIRD
 from hisatools.parameters import _number, _Parameters, _quantity
 from hisatools.search.base import run_blocks
@@ -286,8 +287,8 @@ class TracerGuide:
 def _nearest_pixels(cube, tracer):
     """Flat pixel of the tracer nearest to each pixel of the cube, -1 beyond its map; shape (n_y * n_x,)."""
     y, x = np.indices(cube.shape[1:])
-    sky = cube.wcs.celestial.pixel_to_world(x.reshape(-1), y.reshape(-1))
-    at_x, at_y = (np.rint(np.asarray(place)) for place in tracer.wcs.celestial.world_to_pixel(sky))
+    sky = places_of_pixels(cube.wcs, x.reshape(-1), y.reshape(-1))
+    at_x, at_y = (np.rint(place) for place in pixels_of_places(tracer.wcs, sky))
     n_y, n_x = tracer.shape[1:]
     inside = (at_x >= 0) & (at_x < n_x) & (at_y >= 0) & (at_y < n_y)
     return np.where(inside, np.where(inside, at_y, 0) * n_x + np.where(inside, at_x, 0), -1).astype(np.int64)

@@ -99,6 +99,9 @@ def test_no_rows_have_the_columns(catalog):
     [
         ({"distance": 2}, ParameterUnitsError, "distance needs a unit of kpc"),
         ({"distance": -2 * u.kpc}, ParameterError, "must be 0 or above"),
+        ({"distance": np.nan * u.kpc}, ParameterError, "must be finite and above 0, got nan kpc"),
+        ({"distance": np.inf * u.kpc}, ParameterError, "must be finite and above 0"),
+        ({"distance": 0 * u.kpc}, ParameterError, "must be finite and above 0"),
         ({"distance": [1, 2] * u.kpc}, ParameterError, "one for each of the 6 rows"),
         ({"distance": "none"}, InputError, "has no column 'none'"),
         ({"distance": "velocity"}, ParameterUnitsError, "distance needs a unit of kpc"),

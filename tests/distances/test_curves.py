@@ -80,6 +80,7 @@ def test_curves_are_found_by_name_or_given():
         (lambda: FlatCurve(theta0=-220 * KMS), ParameterError, "theta0 must be"),
         (lambda: ReidCurve(a3=0), ParameterError, "a3 must be"),
         (lambda: FlatCurve(solar_motion=[1, 2] * KMS), ParameterError, "must be three velocities"),
+        (lambda: rotation_curve(["flat"]), ParameterError, r"unknown rotation curve \['flat'\]; known"),
         (lambda: FlatCurve().speed(8), ParameterUnitsError, "radius needs a unit of kpc"),
     ],
 )

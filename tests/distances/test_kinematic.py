@@ -208,3 +208,47 @@ def test_a_curve_of_ones_own_can_be_used():
     assert_allclose(found.near.value, 3.0, rtol=1e-6)
     assert found.curve.described().startswith("slower (made up): r0 8.5 kpc")
     assert FlatCurve().described().endswith("r0 8.5 kpc, theta0 220 km / s")
+
+
+@pytest.mark.parametrize("velocity", [-6.5, -1.0, 0.01, 3.0])
+def test_distances_and_errors_go_on_across_90_degrees(velocity):
+    """Within the solar circle and outside it: there no velocity tells one from the other."""
+    found = distance(np.array([89.5, 89.99, 90, 90.01, 90.5]), 0, velocity, curve="flat")
+    error = found.near_error.value
+    assert (np.abs(np.diff(found.near.value)) <= 1.01 * np.minimum(error[:-1], error[1:])).all()
+    # That of the nearer one, at the Sun, reaches as far as gas of one more dispersion lies.
+    assert_allclose(error, error[2], rtol=0.32)
+    assert_allclose(found.far.value, found.far[2].value, atol=0.2)
+    assert (error > 1.4).all()
+
+
+def test_errors_count_from_the_nearest_possible_velocity():
+    """That of the Sun, and that of the tangent point, not from one that no orbit has."""
+    beside = distance(np.array([60, 140]), 0, np.array([-6.5, 6.5]), curve="flat")
+    at = distance(np.array([60, 140]), 0, np.array([-1e-9, 1e-9]), curve="flat")
+    assert_allclose(beside.near_error, at.near_error)
+    terminal = 220 * (1 - np.sin(np.radians(40)))
+    found = distance(40, 0, terminal + np.array([1e-6, 6]), curve="flat")
+    assert_allclose(found.near_error[1].value, found.near_error[0].value)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    name=st.sampled_from(sorted(CURVES)),
+    lon=st.floats(0.1, 359.9),
+    lat=st.floats(-30, 30),
+    velocity=st.floats(-250, 250),
+)
+def test_no_distance_is_below_zero_or_without_error(name, lon, lat, velocity):
+    found = distance(lon, lat, velocity, curve=name)
+    for side in ("near", "far"):
+        value, error = found.of_side(side)
+        assert not value < 0
+        assert np.isnan(value) == np.isnan(error)
+
+
+def test_a_flat_curve_is_extrapolated_far_out():
+    found = distance(60, 0, np.array([-100.0, -150]), curve="flat")
+    assert found.radius[1] > 25 * u.kpc > found.radius[0]
+    assert found.has(DistanceFlag.EXTRAPOLATED).tolist() == [False, True]
+    assert np.isinf(distance(60, 0, -190, curve="flat").near_error)

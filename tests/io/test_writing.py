@@ -13,6 +13,7 @@ from hisatools.errors import OutputError
 from hisatools.io.writing import (
     check_output,
     image_header,
+    recording,
     write_image,
     write_json,
     writing_file,
@@ -224,3 +225,41 @@ def test_text_that_fits_cannot_hold_is_written_as_codes():
 def test_output_without_a_name_is_refused():
     with pytest.raises(OutputError, match="no name"):
         check_output("")
+
+
+RECORD = "# Repeat this run with: hisatools run FILE --output NEW\n"
+
+
+def test_the_record_of_an_older_run_goes_and_a_file_of_ones_own_stays(tmp_path):
+    for text, stays in ((RECORD, False), ("# my own options\n", True)):
+        (tmp_path / "run.toml").write_text(text)
+        with writing_folder(tmp_path, overwrite=True) as part:
+            (part / "new.txt").write_text("new")
+        assert (tmp_path / "run.toml").exists() == stays
+        assert (tmp_path / "new.txt").read_text() == "new"
+    assert (tmp_path / "run.toml").read_text() == "# my own options\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_record_replaces_records_only(tmp_path, kind):
+    target = tmp_path / ("out" if kind == "folder" else "sigma.fits")
+    record = tmp_path / ("out/run.toml" if kind == "folder" else "sigma.run.toml")
+    record.parent.mkdir(exist_ok=True)
+
+    def write():
+        with recording(target, RECORD + "new"):
+            if kind == "folder":
+                with writing_folder(target, overwrite=True) as part:
+                    (part / "new.txt").write_text("new")
+            else:
+                with writing_file(target, overwrite=True) as part:
+                    part.write_text("new")
+
+    record.write_text("# mine\n")
+    with pytest.raises(OutputError, match="is no record of a run"):
+        write()
+    assert record.read_text() == "# mine\n"
+    assert not (target / "new.txt").exists() and (kind == "folder" or not target.exists())
+    record.write_text(RECORD + "old")
+    write()
+    assert record.read_text() == RECORD + "new"

@@ -68,7 +68,9 @@ def test_the_nearest_line_is_a_column(cube):
     assert (catalog["co_noise"] < 0.05 * u.K).all()
     assert_allclose(catalog["co_coverage"], 1)
     assert not catalog["co_flags"].any()
-    assert "co_velocity" not in result.catalog.colnames and found.meta["co"]["min_significance"] == 5
+    assert (
+        "co_velocity" not in result.catalog.colnames and found.meta["tracers"]["co"]["min_significance"] == 5
+    )
 
 
 def test_of_several_lines_the_nearest_counts_for_each_feature():
@@ -200,8 +202,10 @@ def test_files_of_frequency_are_read_with_their_rest_frequency(tmp_path):
     fits.PrimaryHDU(cube.kelvin, header).writeto(path)
     found = add_co(example_result(), path)
     assert_allclose(found.catalog["co_velocity"].value, -36, atol=0.1)
-    assert found.meta["co"]["cube"] == str(path) and len(found.meta["co"]["sha256"]) == 64
-    assert found.catalog.meta["CO"] == str(path)
+    assert (
+        found.meta["tracers"]["co"]["cube"] == str(path) and len(found.meta["tracers"]["co"]["sha256"]) == 64
+    )
+    assert found.catalog.meta["TRACERS"]["co"]["cube"] == str(path)
 
 
 def test_spectral_cubes_are_taken(cube):
@@ -272,3 +276,55 @@ def test_real_13co_of_l1448_is_found_at_its_velocity(shared_data):
     assert (catalog["co_brightness"] > 5 * catalog["co_noise"]).all()
     assert (catalog["co_linewidth"] > 0.5 * KMS).all() and (catalog["co_linewidth"] < 2 * KMS).all()
     assert not catalog["co_flags"].any()
+
+
+def test_a_cube_masked_to_zero_needs_a_least_brightness(cube):
+    """Its noise is not known, and the least rest of the mask would be a line."""
+    values = np.zeros(cube.shape, np.float32)
+    values[np.abs(cube.velocity.to_value(KMS) + 30) < 2] = 3
+    values[np.argmin(np.abs(cube.velocity.to_value(KMS) + 39))] = 1e-6
+    masked = HISACube(values * u.K, cube.wcs)
+    found = add_co(example_result(), masked).catalog
+    assert np.isnan(found["co_noise"]).all() and np.isnan(found["co_velocity"]).all()
+    assert_array_equal(found["co_flags"] & TracerFlag.NO_NOISE, TracerFlag.NO_NOISE)
+    found = add_co(example_result(), masked, min_brightness=0.5 * u.K).catalog
+    assert_allclose(found["co_velocity"].to_value(KMS), -30, atol=2)
+
+
+def test_a_prefix_replaces_nothing_but_its_own_columns(cube):
+    result = example_result()
+    found = add_co(result, cube, prefix="frame")
+    assert found.catalog.meta["FRAME"] == "galactic"
+    assert set(result.meta) <= set(add_co(result, cube, prefix="input").meta)
+    assert add_co(result, cube, prefix="input").meta["input"] == result.meta["input"]
+    again = add_co(add_co(found, cube), cube, prefix="frame").catalog
+    assert again.colnames.count("frame_velocity") == 1 and set(again.meta["TRACERS"]) == {"frame", "co"}
+    taken = result.catalog.copy()
+    taken["co_noise"] = 1.0
+    with pytest.raises(ParameterError, match="'co_noise' twice; give another prefix than 'co'"):
+        taken.with_co(cube)
+    with pytest.raises(ParameterError, match="prefix must be a text"):
+        taken.with_co(cube, prefix=3)
+
+
+def test_what_is_of_the_centroid_says_so(cube):
+    at_centroid, of_feature = example_result().catalog.with_co(cube), add_co(example_result(), cube).catalog
+    for name in ("co_brightness", "co_noise", "co_coverage"):
+        assert at_centroid[name].info.description != of_feature[name].info.description
+    assert "centroid" in at_centroid["co_coverage"].info.description
+    assert "centroid" in at_centroid.meta["TRACERS"]["co"]["mean of"]
+    assert of_feature.meta["TRACERS"]["co"]["mean of"] == "sight lines"
+
+
+def test_a_catalogue_without_velocities_has_no_nearest_line(cube):
+    with pytest.raises(InputError, match="the catalogue has no velocities"):
+        example_result().catalog["name", "lon", "lat"].with_co(cube)
+
+
+def test_a_frame_of_velocities_that_the_cube_alone_names_is_doubted(cube):
+    wcs = cube.wcs.deepcopy()
+    wcs.wcs.specsys = "BARYCENT"
+    catalog = example_result().catalog.copy()
+    del catalog.meta["SPECSYS"]
+    with pytest.warns(HISAWarning, match="in the frame BARYCENT, and the catalogue does not say"):
+        catalog.with_co(HISACube(cube.kelvin * u.K, wcs))

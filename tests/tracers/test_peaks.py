@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.ndimage import gaussian_filter1d
 
 from hisatools.tracers.peaks import nearest_line, spectrum_noise
 
@@ -85,3 +86,27 @@ def test_noise_of_few_channels_is_not_known():
     kelvin[1, :12] = np.arange(12) % 3
     assert np.isfinite(spectrum_noise(kelvin)).tolist() == [False, True]
     assert spectrum_noise(np.zeros((0, 20))).shape == (0,)
+
+
+@pytest.mark.parametrize("fwhm", [1, 2, 3, 4, 5])
+def test_noise_has_no_lines_however_fine_the_channels(fwhm):
+    """Where channels are finer than the resolution noise is correlated over several of them."""
+    kelvin = gaussian_filter1d(np.random.default_rng(3).normal(0, 1, (300, 300)), fwhm / 2.3548, axis=1)
+    kelvin = kelvin[:, 20:-20] / kelvin.std()
+    velocity = np.arange(kelvin.shape[1]) * 0.2
+    noise = spectrum_noise(kelvin)
+    assert_allclose(np.median(noise), 1, rtol=0.12)
+    limits = [5 * sigma for sigma in noise]
+    found = [line(one, 20, velocity, least, least) for one, least in zip(kelvin, limits, strict=True)]
+    assert np.mean(np.isfinite([one.velocity for one in found])) < 0.02
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_bright_lines_are_no_noise(width):
+    kelvin = np.random.default_rng(4).normal(0, 0.1, (20, VELOCITY.size)) + gaussian(0, width, 20)
+    assert_allclose(np.median(spectrum_noise(kelvin)), 0.1, rtol=0.25)
+
+
+def test_what_was_masked_to_zero_shows_no_noise():
+    kelvin = np.where(np.abs(VELOCITY) < 3, gaussian(0, 1, 5), 0)[None]
+    assert np.isnan(spectrum_noise(kelvin)).all()
