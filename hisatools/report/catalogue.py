@@ -117,16 +117,20 @@ def column_facts(catalog):
 
 
 def deepest_voxels(result):
-    """Channel, row and column of the deepest voxel of each row of the catalogue; shape (n, 3)."""
-    ids = np.asarray(result.catalog["id"])
-    row_of = np.full(int(ids.max(initial=0)) + 1, -1)
+    """Channel, row and column of the deepest voxel of each row of the catalogue; shape (n, 3).
+
+    Voxels of features that were taken out of the catalogue count for none.
+    """
+    ids = np.asarray(result.catalog["id"], np.intp)
+    row_of = np.full(max(ids.max(initial=0), int(result.labels.max(initial=0))) + 1, -1)
     row_of[ids] = np.arange(ids.size)
     deepest, places = np.zeros(ids.size), np.zeros((ids.size, 3), int)
     for channel, flags in enumerate(result.flags):
-        y, x = np.nonzero(flagged(flags, MaskBit.ACCEPTED))
+        row = np.where(flagged(flags, MaskBit.ACCEPTED), row_of[result.labels[channel]], -1)
+        y, x = np.nonzero(row >= 0)
         if not y.size:
             continue
-        row = row_of[result.labels[channel, y, x]]
+        row = row[y, x]
         delta_t = result.plane_kelvin("delta_t", channel)[y, x].astype(float)
         before = deepest.copy()
         np.minimum.at(deepest, row, delta_t)

@@ -148,6 +148,17 @@ def test_spectra_are_those_of_the_deepest_voxels(result, parsed):
         assert spectrum["sigma"] == [2.0] * len(expected)
 
 
+@pytest.mark.parametrize("rows", [[4, 0, 2], slice(0, 3), slice(27, 30), slice(None, None, -1)])
+def test_features_of_a_cut_or_sorted_catalogue_are_shown_as_themselves(result, rows):
+    chosen = replace(result, catalog=result.catalog[rows])
+    shown = catalogue.features(chosen)
+    assert [feature["id"] for feature in shown] == list(chosen.catalog["id"])
+    for feature, row in zip(shown, chosen.catalog, strict=True):
+        place = tuple(feature["place"])
+        assert result.labels[place] == row["id"]
+        assert result.delta_t[place] == row["delta_t_peak"]
+
+
 def test_outlines_go_about_the_feature(result, parsed):
     feature = parsed.data["features"][0]
     line = np.reshape(feature["outlines"][0], (-1, 2))
