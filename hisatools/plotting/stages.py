@@ -2,6 +2,7 @@
 
 import astropy.units as u
 import numpy as np
+from astropy.wcs.utils import proj_plane_pixel_scales
 
 from hisatools.errors import ParameterError
 from hisatools.plotting.chosen import chosen_pixel
@@ -21,7 +22,7 @@ from hisatools.plotting.style import (
     speed_text,
     velocity_label,
 )
-from hisatools.positions import nearest_channel, sky_pixel
+from hisatools.positions import nearest_pixel, one_velocity, sky_pixel, sky_position
 
 __all__ = ["plot_spatial_stages", "plot_spectral_stages"]
 
@@ -30,6 +31,9 @@ GAP = 0.08
 # Between two lines of text.
 LINE_POINTS = 11
 AFTER = "smoothed, culled"
+# Axes agree to this share of a pixel and of a channel.
+SAME = 0.1
+ONE_CUBE = "make both of one cube"
 
 
 def plot_spectral_stages(stages, *, ax=None, result=None, position=None):
@@ -161,29 +165,59 @@ def plot_spatial_stages(stages, position=None, *, along="latitude", ax=None, res
 
 
 def _check_sight_line(stages, result, position):
-    if result is not None and result.flags.shape[0] != stages.velocity.size:
-        raise ParameterError(
-            f"stages have {stages.velocity.size} channels, and the result {result.flags.shape[0]}; "
-            "make both of one cube"
-        )
-    if result is not None:
-        sky_pixel(result.wcs, result.flags.shape, stages.pixel)
-    shape = None if result is None else result.flags.shape
-    wanted = None if position is None or shape is None else sky_pixel(stages.wcs, shape, position)
-    if wanted not in (None, stages.pixel):
+    wanted = stages.pixel if position is None else nearest_pixel(stages.wcs, position)
+    if wanted != stages.pixel:
         raise ParameterError(f"stages are of the pixel {stages.pixel}, not {wanted}; leave position out")
+    if result is None:
+        return
+    if result.flags.shape[0] != stages.velocity.size:
+        raise ParameterError(
+            f"stages have {stages.velocity.size} channels, and the result {result.flags.shape[0]}; {ONE_CUBE}"
+        )
+    sky_pixel(result.wcs, result.flags.shape, stages.pixel)
+    for channel in {0, stages.velocity.size - 1}:
+        _check_same_velocity(stages.velocity[channel], result, channel)
+    if stages.position is not None and result.meta.get("input", {}).get("position") != "not known":
+        _check_same_place(stages, result, stages.pixel)
 
 
 def _check_channel(stages, result, velocity):
+    if velocity is not None:
+        wanted = one_velocity(velocity)
+        width = abs(stages.wcs.wcs.cdelt[2]) * u.Unit(stages.wcs.wcs.cunit[2])
+        # The nearest channel is meant, as with a result.
+        if not abs(stages.velocity - wanted) <= 0.5001 * width:
+            raise ParameterError(f"stages are at {stages.velocity:.1f}, not {wanted:.1f}; leave velocity out")
     if result is None:
         return
     if result.flags.shape[1:] != stages.observed.shape or stages.channel >= result.flags.shape[0]:
         raise ParameterError(
             f"stages are of channel {stages.channel} with {stages.observed.shape} pixels, and the result has "
-            f"the shape {result.flags.shape}; make both of one cube"
+            f"the shape {result.flags.shape}; {ONE_CUBE}"
         )
-    if velocity is not None and nearest_channel(result.velocity, velocity) != stages.channel:
-        raise ParameterError(f"stages are at {stages.velocity:.1f}, not {velocity:.1f}; leave velocity out")
+    _check_same_velocity(stages.velocity, result, stages.channel)
+    n_y, n_x = stages.observed.shape
+    for pixel in ((0, 0), (n_y - 1, n_x - 1)):
+        _check_same_place(stages, result, pixel)
+
+
+def _check_same_velocity(velocity, result, channel):
+    other = result.velocity[channel]
+    if not abs(velocity - other) <= SAME * result.channel_width:
+        raise ParameterError(
+            f"channel {channel} of the stages is at {velocity:.2f}, and of the result at {other:.2f}; {ONE_CUBE}"
+        )
+
+
+def _check_same_place(stages, result, pixel):
+    places = [sky_position(of.wcs, *pixel) for of in (stages, result)]
+    apart = places[0].separation(places[1].transform_to(places[0].frame))
+    # Pixels beyond the edge of an all-sky map have no position.
+    if apart > SAME * min(proj_plane_pixel_scales(result.wcs.celestial)) * u.deg:
+        raise ParameterError(
+            f"pixel {pixel} of the stages is at {sky_text(places[0])}, and of the result at "
+            f"{sky_text(places[1])}; {ONE_CUBE}".replace("$", "")
+        )
 
 
 def _place(stages, result, position):
