@@ -56,7 +56,7 @@ class SearchRecord:
         path : path
             The file; it must not exist.
         header : `~astropy.io.fits.Header`
-            Of a cube on the axes of the result; its sky axes go into the maps, with their frame and projection.
+            Of a cube on the axes of the result; its sky axes go into the maps, with frame and projection.
         """
         sky = WCS(header).celestial.to_header()
         # Some of the arrays have an axis more, of the passes.

@@ -205,7 +205,8 @@ def _check_same_velocity(velocity, result, channel):
     other = result.velocity[channel]
     if not abs(velocity - other) <= SAME * result.channel_width:
         raise ParameterError(
-            f"channel {channel} of the stages is at {velocity:.2f}, and of the result at {other:.2f}; {ONE_CUBE}"
+            f"channel {channel} of the stages is at {velocity:.2f}, and of the result at {other:.2f}; "
+            f"{ONE_CUBE}"
         )
 
 

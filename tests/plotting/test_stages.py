@@ -134,7 +134,7 @@ def test_position_and_velocity_are_checked_without_a_result(spectral_stages, spa
         with pytest.raises(ParameterError, match=r"stages are of the pixel \(5, 6\), not \("):
             plot_spectral_stages(spectral_stages, position=position)
     plot_spectral_stages(spectral_stages, position=spectral_stages.position)
-    with pytest.raises(ParameterError, match="stages are at -43.0 km / s, not 10.0 km / s"):
+    with pytest.raises(ParameterError, match=r"stages are at -43\.0 km / s, not 10\.0 km / s"):
         plot_spatial_stages(spatial_stages, velocity=10 * KMS)
     with pytest.raises(ParameterError, match="velocity needs a unit"):
         plot_spatial_stages(spatial_stages, velocity=-43)
