@@ -8,13 +8,16 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import MaskedColumn
+from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from hisatools import HISACube, HISAResult
 from hisatools.cli import main
 from hisatools.errors import BackendUnavailableError, InputError, OutputError, ParameterError
-from hisatools.report import catalogue, channels, page, write_report
+from hisatools.report import catalogue, channels, facts, page, write_report
 
 from .conftest import SHAPE, Page, make_result
 
@@ -177,6 +180,56 @@ def test_the_table_holds_all_features_with_links(result, parsed):
     assert links == [f"#feature={row['id']}" for row in result.catalog]
     assert "All 30 features of the result are in the table" in parsed.text
     assert all(str(name) in parsed.text for name in result.catalog["name"])
+
+
+def test_columns_are_in_the_units_of_their_headings(result):
+    names = ("lon", "delta_t_peak", "delta_t_peak_error", "velocity", "solid_angle")
+    catalog = result.catalog.copy()
+    for name, unit in zip(names, ("rad", "mK", "mK", "m/s", "deg2"), strict=True):
+        catalog[name] = catalog[name].to(unit)
+    catalog["t_unabsorbed_mean"] = catalog["t_unabsorbed_mean"].value * u.km
+    shown = catalogue.table(replace(result, catalog=catalog))
+    usual = catalogue.table(result)
+    titles = [column["title"] for column in usual["columns"]]
+    left_out = titles.index("T<sub>U</sub> (K)")
+    assert [column["title"] for column in shown["columns"]] == titles[:left_out] + titles[left_out + 1 :]
+    for row, other in zip(shown["rows"], usual["rows"], strict=True):
+        assert row["cells"] == other["cells"][:left_out] + other["cells"][left_out + 1 :]
+    # Errors in another unit than the depths do not change the order.
+    catalog["delta_t_peak_error"][::2] *= 3
+    in_kelvin = catalog.copy()
+    in_kelvin["delta_t_peak_error"] = catalog["delta_t_peak_error"].to(u.K)
+    assert_array_equal(catalogue.rank(catalog), catalogue.rank(in_kelvin))
+
+
+@pytest.mark.parametrize("kind", [MaskedColumn, Masked])
+def test_masked_values_are_not_known(tmp_path, kind):
+    result = make_result(n_features=5)
+    result.catalog["reliability"] = kind([0.95, 0.5, 0.2, 0.99, 0.97], mask=[0, 0, 0, 1, 1])
+    error = result.catalog["delta_t_peak_error"]
+    result.catalog["delta_t_peak_error"] = Masked(error, mask=[0, 0, 0, 0, 1])
+    result.catalog["sky"] = SkyCoord(result.catalog["lon"], result.catalog["lat"], frame="galactic")
+    parsed = page_of(result, tmp_path)
+    assert "Reliability : known for 3 of 5 features, median 0.50; 1 at 0.9 or above" in parsed.text
+    shown = catalogue.table(result)
+    titles = [column["title"] for column in shown["columns"]]
+    cells = [row["cells"][titles.index("Reliability")] for row in shown["rows"]]
+    assert cells == ["0.95", "0.50", "0.20", "", ""]
+    assert [row["cells"][titles.index("± (K)")] for row in shown["rows"]] == ["4.5"] * 4 + [""]
+    place = result.catalog.colnames.index("reliability")
+    columns = [feature["columns"][place] for feature in parsed.data["features"]]
+    assert columns == ["0.95", "0.5", "0.2", "", ""]
+    # By depth, as one error is not known.
+    assert_array_equal(catalogue.rank(result.catalog), range(5))
+
+
+def test_negative_numbers_of_the_input_have_minus_signs(parsed):
+    assert "\N{MINUS SIGN}20.0 to \N{MINUS SIGN}29.1 km/s" in parsed.text
+    assert "\N{MINUS SIGN}20.0 km/s \N{MINUS SIGN}29.1 km/s" in parsed.text  # ends of the chart of channels
+    assert (
+        facts.minus_signs("2020-01-02 -1.5 to -.5, a-1")
+        == "2020-01-02 \N{MINUS SIGN}1.5 to \N{MINUS SIGN}.5, a-1"
+    )
 
 
 def test_input_mends_parameters_passes_and_noise_are_told(parsed):
