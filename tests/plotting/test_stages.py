@@ -108,22 +108,20 @@ def moved(result, *, pixels=0, channels=0, flipped=False):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"pixels": 2}, r"pixel \(\d, \d\) of the stages is at l = .*, and of the result at l = .* one cube"),
-        ({"channels": 1}, "channel 0 of the stages is at -40.00 km / s, and of the result at -39.00"),
-        ({"flipped": True}, "channel 8 of the stages is at -48.00 km / s, and of the result at -32.00"),
+        ({"pixels": 2}, "stages lie 2 pixels and 0 channels off the result; make both of one cube"),
+        ({"channels": 1}, "stages lie 0 pixels and 1 channels off the result"),
+        ({"flipped": True}, "stages lie 0 pixels and 16 channels off the result"),
     ],
 )
 def test_stages_of_a_cube_on_other_axes_are_refused(result, spectral_stages, spatial_stages, how, message):
     other = moved(result, **how)
     with pytest.raises(ParameterError, match=message):
         other.plot_spectrum(stages=spectral_stages)
-    with pytest.raises(
-        ParameterError, match=f"{message.split()[0]} .* of the stages is at .*; make both of one cube"
-    ):
+    with pytest.raises(ParameterError, match=message):
         other.plot_slice(stages=spatial_stages)
 
 
-def test_the_same_place_in_another_frame_is_the_same(make_result, spectral_stages):
+def test_stages_in_any_frame_are_those_of_their_result(make_result, spectral_stages):
     radio = make_result(sky=("RA---TAN", "DEC--TAN"))
     stages = replace(spectral_stages, wcs=radio.wcs, position=sky_position(radio.wcs, 5, 6))
     assert radio.plot_spectrum(stages=stages).lines
