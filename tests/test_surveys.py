@@ -123,7 +123,7 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ParameterError, match="unknown preset 'fits'; known: cgps"):
         survey_differences(cube, "fits")
     for noise in (0.3, 2 * u.km, [1, 2] * u.K):
-        with pytest.raises(ParameterError, match="noise (needs a unit of K|must be one value)"):
+        with pytest.raises(ParameterError, match=r"noise (needs a unit of K|must be one value)"):
             survey_differences(cube, noise=noise)
     assert survey_differences(cube, noise=np.nan * u.K) == []
     assert survey_differences(cube, noise=300 * u.mK) == survey_differences(cube, noise=0.3 * u.K) != []

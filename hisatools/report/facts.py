@@ -41,7 +41,7 @@ def check_cube(cube, result):
     if cube.shape != result.flags.shape:
         raise InputError(
             f"{source}: the cube has the shape {cube.shape} and the result {result.flags.shape}; give the "
-            "cube that was searched, or leave it out"
+            "cube that was searched, read with the velocity range and region of the search, or leave it out"
         )
     channel = int(np.argmax([np.isfinite(plane).sum() for plane in cube.kelvin]))
     if not np.allclose(

@@ -8,7 +8,9 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+import tomli_w
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import MaskedColumn
 from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
@@ -408,3 +410,27 @@ def test_the_command_writes_the_page_into_the_folder(result, tmp_path, monkeypat
     # A page tells of one result: the next one takes it away.
     result.write(folder, overwrite=True)
     assert not (folder / "report.html").exists()
+
+
+def test_the_cube_is_read_as_it_was_for_the_search(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hisatools.summary.plot_summary", lambda _, path, **__: path.write_bytes(b"picture"))
+    result = make_result(n_features=3, shape=(12, 20, 24))
+    folder = result.write(tmp_path / "out")
+    header = result.wcs.to_header()
+    header["CRPIX3"] += 5
+    header["OBJECT"] = "whole"
+    kelvin = np.pad(result.t_on.value, ((5, 4), (0, 0), (0, 0)), constant_values=1)
+    fits.writeto(tmp_path / "whole.fits", kelvin, header)
+    command = ["report", str(folder), "--cube", str(tmp_path / "whole.fits"), "--quiet"]
+    assert main(command) == 1
+    assert "read with the velocity range and region of the search, or leave it out" in capsys.readouterr().err
+    low, high = result.velocity.value.min() - 0.1, result.velocity.value.max() + 0.1
+    options = {"velocity-range": [low, high], "unit": "K", "beam": "58", "weights": "gone.fits"}
+    (folder / "run.toml").write_text(
+        tomli_w.dumps({"verb": "extract", "hisatools": "0.0", "extract": options})
+    )
+    assert main(command) == 0
+    assert capsys.readouterr().err == ""
+    parsed = Page(folder / "report.html")
+    assert "12 channels x 20 x 24 pixels" in parsed.text
+    assert "Object whole" in parsed.text
