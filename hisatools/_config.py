@@ -23,6 +23,13 @@ NOT_RECORDED = (
     *("verbose", "log", "debug", "config", "help"),
 )
 NOT_IN_A_FILE = ("config", "help")
+# Options that say more of one that excludes others.
+DEPENDANTS = {
+    "rotation_curve": ("side", "dispersion"),
+    "t_spin": ("t_spin_error",),
+    "tau": ("tau_error",),
+    "p_over_k": ("p_over_k_error",),
+}
 
 
 def parse_arguments(build, argv=None):
@@ -91,15 +98,24 @@ def names_a_file(action):
 
 
 def _may_be_a_number(action):
-    """Whether an argument is a file only if there is one, as ``T|FILE.fits``."""
+    """Whether an argument is a number, with a unit or without, or a file, as ``T|FILE.fits``."""
     return "|" in action.metavar
 
 
+def _is_number(text):
+    import astropy.units as u
+
+    try:
+        u.Quantity(text)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _absolute(action, text, folder):
-    path = folder / Path(text).expanduser()
-    if _may_be_a_number(action) and not path.exists():
+    if _may_be_a_number(action) and _is_number(text):
         return text
-    return str(path.absolute())
+    return str((folder / Path(text).expanduser()).absolute())
 
 
 def _takes_several(action):
@@ -200,10 +216,23 @@ def _take_defaults(verb, path, name, verbs):
 def _settle_alternatives(verb, arguments, of_file):
     """Of options that exclude each other, the one that was typed stands, not that of the file."""
     for group in verb._mutually_exclusive_groups:
-        typed = [one for one in group._group_actions if getattr(arguments, one.dest) is not one.default]
+        typed = [one for one in group._group_actions if _is_typed(one, arguments)]
         for action in group._group_actions:
             if typed and action in of_file and action not in typed:
-                setattr(arguments, action.dest, None)
+                _leave_out(action, verb, arguments, of_file)
+
+
+def _is_typed(action, arguments):
+    return getattr(arguments, action.dest) is not action.default
+
+
+def _leave_out(action, verb, arguments, of_file):
+    """Take out an option of a file, and with it those of the file that say more of it."""
+    with_it = DEPENDANTS.get(action.dest, ())
+    for other in verb._actions:
+        belongs = other.dest in with_it and other in of_file and not _is_typed(other, arguments)
+        if other is action or belongs:
+            setattr(arguments, other.dest, None)
 
 
 def _checked(action, where, value, folder):

@@ -49,6 +49,7 @@ from hisatools.errors import HISAError, HISAWarning, MendWarning
 
 __all__ = ["main"]
 
+LOGGER = logging.getLogger(__name__)
 DEMO_SHAPE = (64, 256, 256)
 # Arguments of `performance` that only a cube gives a meaning.
 CUBE_ARGUMENTS = ("velocity_range", "region", "weights", "beam", "unit", "rest_frequency", "n_pucks", "noise")
@@ -86,9 +87,17 @@ def main(argv=None):
 
 
 def _run(arguments):
-    """Run a verb; whatever goes wrong becomes one line and an exit code."""
+    """Run a verb; whatever goes wrong becomes one line, here and in the log, and an exit code."""
     try:
-        with log_shown(arguments), recorded_run(arguments):
+        with log_shown(arguments):
+            return _run_logged(arguments)
+    except HISAError as error:  # the log cannot be written
+        return _fail(str(error))
+
+
+def _run_logged(arguments):
+    try:
+        with recorded_run(arguments):
             arguments.verb(arguments)
     except HISAError as error:
         return _fail(str(error))
@@ -106,9 +115,11 @@ def _run(arguments):
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; check the path and the disk")
     except Exception as error:
+        message = f"unexpected {type(error).__name__}: {error}"
         if arguments.debug:
+            LOGGER.error(message, exc_info=True)
             raise
-        return _fail(f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints")
+        return _fail(f"{message}; please report it with what --debug prints", traceback=True)
     return 0
 
 
@@ -120,8 +131,10 @@ def _memory_cure(arguments):
     return f"cut it with --velocity-range or --region{fewer}"
 
 
-def _fail(message, code=1):
+def _fail(message, code=1, *, traceback=False):
     complain("error", message)
+    # On the screen the log shows no errors, which would stand there twice.
+    LOGGER.error(" ".join(message.split()), exc_info=traceback)
     return code
 
 
@@ -132,7 +145,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None, *, 
     if text not in seen:
         seen.add(text)
         complain("warning", text)
-        logging.getLogger(__name__).warning(text)
+        LOGGER.warning(text)
 
 
 # --- verbs ------------------------------------------------------------------------------------

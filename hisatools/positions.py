@@ -19,8 +19,9 @@ def sky_pixel(wcs, shape, position):
         With the two sky axes first.
     shape : tuple of int
         Of the cube, (n_v, n_y, n_x).
-    position : `~astropy.coordinates.SkyCoord` or (int, int) or None
-        A position on the sky or a pixel (y, x), from 0. None is the only pixel of a single spectrum.
+    position : `~astropy.coordinates.SkyCoord` or (float, float) or None
+        A position on the sky or a pixel (y, x), from 0 at the centre of the first; the nearest one is taken.
+        None is the only pixel of a single spectrum.
 
     Returns
     -------
@@ -30,7 +31,7 @@ def sky_pixel(wcs, shape, position):
     Raises
     ------
     ParameterError
-        If the position lies outside the cube, or is neither of the two.
+        If the position lies outside the cube, or is neither of the two, or is more than one.
 
     Examples
     --------
@@ -48,19 +49,27 @@ def sky_pixel(wcs, shape, position):
                 f"which of the {n_y} x {n_x} sight lines is meant? Give position=(y, x) or a SkyCoord"
             )
         return 0, 0
+    y, x = nearest_pixel(wcs, position)
+    if not (0 <= y < n_y and 0 <= x < n_x):
+        raise ParameterError(f"position ({y}, {x}) is not in the cube of {n_y} x {n_x} pixels (y, x)")
+    return y, x
+
+
+def nearest_pixel(wcs, position):
+    """The pixel (y, x) of a position, also outside of a cube; otherwise as `sky_pixel`."""
     if isinstance(position, SkyCoord):
+        if not position.isscalar:
+            raise ParameterError(
+                f"position must be one place, got a SkyCoord of shape {position.shape}; write position[0]"
+            )
         sky = position.transform_to(sky_frame(wcs)).spherical
         x, y = wcs.celestial.wcs_world2pix(sky.lon.deg, sky.lat.deg, 0)
-        position = (np.round(float(y)), np.round(float(x)))
+        position = (float(y), float(x))
     try:
-        y, x = (float(pixel) for pixel in position)
-    except (TypeError, ValueError):
+        y, x = (np.floor(float(pixel) + 0.5) for pixel in position)
+        return int(y), int(x)
+    except (TypeError, ValueError, OverflowError):
         raise ParameterError(f"position must be a SkyCoord or a pixel (y, x), got {position!r}") from None
-    if not (0 <= y < n_y and 0 <= x < n_x):
-        raise ParameterError(
-            f"position ({position[0]}, {position[1]}) is not in the cube of {n_y} x {n_x} pixels (y, x)"
-        )
-    return int(y), int(x)
 
 
 def sky_position(wcs, y, x):
@@ -126,7 +135,7 @@ def nearest_channel(speeds, velocity):
     Raises
     ------
     ParameterError
-        If the velocity has no unit or lies more than a channel outside the cube.
+        If the velocity has no unit, is not one, or lies more than a channel outside the cube.
 
     Examples
     --------
@@ -138,10 +147,7 @@ def nearest_channel(speeds, velocity):
     >>> print(channel, speeds[channel].round(2))
     17 -41.24 km / s
     """
-    try:
-        wanted = u.Quantity(velocity).to(speeds.unit)
-    except (u.UnitConversionError, TypeError):
-        raise ParameterError(f"velocity needs a unit, got {velocity}; write -41 * u.km / u.s") from None
+    wanted = one_velocity(velocity).to(speeds.unit)
     offset = np.abs(speeds - wanted)
     width = np.abs(speeds[-1] - speeds[0]) / max(speeds.size - 1, 1)
     # A single channel tells no width: it stands for velocities within 1 km/s.
@@ -150,3 +156,14 @@ def nearest_channel(speeds, velocity):
             f"velocity {wanted:.1f} is not in the cube ({speeds.min():.1f} to {speeds.max():.1f})"
         )
     return int(np.argmin(offset))
+
+
+def one_velocity(velocity):
+    """A velocity as a scalar Quantity in km/s; ParameterError if it is none."""
+    try:
+        wanted = u.Quantity(velocity).to(u.km / u.s)
+    except (u.UnitConversionError, TypeError):
+        raise ParameterError(f"velocity needs a unit, got {velocity}; write -41 * u.km / u.s") from None
+    if not wanted.isscalar:
+        raise ParameterError(f"velocity must be one value, got an array of shape {wanted.shape}")
+    return wanted

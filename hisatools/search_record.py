@@ -4,10 +4,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS
 
 __all__ = ["SearchRecord"]
 
-SKY_KEYS = ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT")
 COMMENTS = {
     "spectral_loops": "CLEAN loops of each sight line; first axis: pass",
     "spectral_stop": "0 not cleaned, 1 fraction of peak, 2 noise, 3 limit of loops",
@@ -56,9 +56,11 @@ class SearchRecord:
         path : path
             The file; it must not exist.
         header : `~astropy.io.fits.Header`
-            Of a cube on the axes of the result; its sky axes go into the maps.
+            Of a cube on the axes of the result; its sky axes go into the maps, with frame and projection.
         """
-        sky = {f"{key}{axis}": header[f"{key}{axis}"] for key in SKY_KEYS for axis in (1, 2)}
+        sky = WCS(header).celestial.to_header()
+        # Some of the arrays have an axis more, of the passes.
+        del sky["WCSAXES"]
         hdus = [fits.PrimaryHDU()]
         for item in fields(self):
             hdu = fits.ImageHDU(getattr(self, item.name), name=item.name)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 import astropy.units as u
 import numpy as np
 
-from hisatools.errors import PresetWarning
+from hisatools.errors import ParameterError, PresetWarning
+from hisatools.parameters import check_quantity
 
 __all__ = ["SURVEYS", "Survey", "survey_differences"]
 
@@ -76,6 +77,11 @@ def survey_differences(cube, preset="cgps", *, noise=None):
     list of str
         One for each of beam, pixels, channels and noise that differs by more than a factor of 1.5 (noise: 2).
 
+    Raises
+    ------
+    ParameterError
+        If there is no such preset, or the noise is no temperature.
+
     Examples
     --------
     >>> from hisatools.datasets import example_model, load_lab_profiles
@@ -88,15 +94,22 @@ def survey_differences(cube, preset="cgps", *, noise=None):
     """
     survey = SURVEYS.get(preset)
     if survey is None:
-        return []
+        raise ParameterError(f"unknown preset {preset!r}; known: {', '.join(sorted(SURVEYS))}")
     own = {
         "a beam": (None if cube.beam is None else np.sqrt(cube.beam.major * cube.beam.minor), survey.beam),
         "pixels": (None if cube.is_spectrum else cube.pixel_scale, survey.pixel_scale),
         "channels": (cube.channel_width, survey.channel_width),
     }
     found = [_difference(name, value, limits, MAX_STEP) for name, (value, limits) in own.items()]
-    found.append(_difference("noise", noise, survey.noise, MAX_NOISE))
+    found.append(_difference("noise", _checked_noise(noise), survey.noise, MAX_NOISE))
     return [text for text in found if text]
+
+
+def _checked_noise(noise):
+    """The noise in K; None if it is not known."""
+    if noise is None or (isinstance(noise, u.Quantity) and noise.isscalar and np.isnan(noise.value)):
+        return None
+    return check_quantity("noise", noise, u.K, inclusive=True)
 
 
 def _difference(name, value, limits, factor):
@@ -124,8 +137,11 @@ def warn_outside_survey(parameters, cube, *, noise=None):
     noise : `~astropy.units.Quantity`, scalar, optional
     """
     preset = _preset_of(list(parameters))
-    key = (preset, cube.meta.get("path"), cube.shape)
-    if preset is None or key in _warned:
+    if preset not in SURVEYS:
+        return
+    # Cubes made in memory have no path: they are told apart by their axes and beam.
+    key = (preset, cube.meta.get("path"), cube.shape, *survey_differences(cube, preset))
+    if key in _warned:
         return
     if differences := survey_differences(cube, preset, noise=noise):
         _warned.add(key)

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 import hisatools
 from hisatools._arguments import build_parser
-from hisatools._config import names_a_file, parse_arguments
+from hisatools._config import DEPENDANTS, names_a_file, parse_arguments
 from hisatools._objects import INPUTS
 from hisatools._parameter_changes import parameter_changes, parameter_sets
 from hisatools.cli import VERBS, main
@@ -85,6 +85,45 @@ def test_of_options_that_exclude_each_other_the_one_that_is_typed_stands(config)
     assert (arguments.t_spin, arguments.tau) == ("40", None)
     arguments = parsed("gas", "--config", path, "--output", "gas", "--tau", "1")
     assert (arguments.t_spin, arguments.tau) == (None, "1")
+
+
+def test_what_belongs_to_an_option_of_the_file_goes_with_it(config):
+    path = config("gas.toml", **{"result": "out", "t-spin": 40, "t-spin-error": 5, "distance-error": "1 kpc"})
+    arguments = parsed("gas", "--config", path, "--output", "gas", "--tau", "1")
+    assert (arguments.t_spin, arguments.t_spin_error, arguments.tau) == (None, None, "1")
+    assert arguments.distance_error == "1 kpc"
+    assert "t-spin-error" not in arguments.record
+    assert parsed("gas", "--config", path, "--output", "gas", "--t-spin", "50").t_spin_error == "5"
+
+    path = config(
+        "export.toml", **{"result": "out", "rotation-curve": "flat", "side": "far", "dispersion": "9"}
+    )
+    arguments = parsed("export", "--config", path, "--output", "o", "--distance", "2")
+    assert (arguments.rotation_curve, arguments.side, arguments.dispersion) == (None, None, None)
+    # What is typed is never dropped: that it does not fit is said.
+    assert (
+        parsed("export", "--config", path, "--output", "o", "--distance", "2", "--side", "near").side
+        == "near"
+    )
+    assert parsed("export", "--config", path, "--output", "o", "--rotation-curve", "reid19").side == "far"
+
+
+def test_every_dependant_is_an_option_of_its_verb():
+    options = {action.dest for verb in build_parser(VERBS).verbs.values() for action in verb._actions}
+    assert set(DEPENDANTS) | {name for names in DEPENDANTS.values() for name in names} <= options
+
+
+def test_a_number_or_file_is_a_file_of_the_configuration_where_it_is_no_number(config, tmp_path):
+    for text, expected in {
+        "5.5": "5.5",
+        "5.5 K": "5.5 K",
+        "5500mK": "5500mK",
+        "gone.fits": str(tmp_path / "gone.fits"),
+        "maps/5K.fits": str(tmp_path / "maps" / "5K.fits"),
+    }.items():
+        arguments = parsed("gas", "--config", config(result="out", tau=1, continuum=text), "--output", "g")
+        assert arguments.continuum == expected
+        assert arguments.record["continuum"] == expected
 
 
 def test_positional_arguments_of_a_file_leave_room_for_options(config):

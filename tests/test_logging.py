@@ -133,3 +133,29 @@ def test_a_log_that_cannot_be_written_is_one_line(cube_file, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "run.log: No such file or directory; choose a file you may write to" in line
     assert not (tmp_path / "s.fits").exists()
+
+
+def test_a_log_file_says_why_a_run_failed(tmp_path, capsys):
+    log, cube = tmp_path / "run.log", tmp_path / "none.fits"
+    for shown in ((), ("-vv",)):
+        assert noise(cube, tmp_path, "--log", str(log), *shown) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("hisatools: error: ")
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    assert all(f"ERROR   hisatools.cli: {line.removeprefix('hisatools: error: ')}" in said for said in lines)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a fault of ours"), OSError(28, "No space left"), MemoryError()]
+)
+def test_whatever_ends_a_run_is_in_the_log(cube_file, tmp_path, capsys, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("hisatools.noise.NoiseEstimator.estimate", fail)
+    log = tmp_path / "run.log"
+    assert noise(cube_file, tmp_path, "--log", str(log)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.removeprefix("hisatools: error: ") in log.read_text()
+    assert ("Traceback" in log.read_text()) == isinstance(error, ValueError)

@@ -7,6 +7,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hisatools import HISACube, HISAExtractor, HISAResult, SpatialSearcher, SpectralSearcher
@@ -66,6 +67,29 @@ def test_writing_and_reading_give_it_back(no_picture, tmp_path):
     with fits.open(tmp_path / "out" / "searches.fits") as hdus:
         assert hdus["SPECTRAL_LOOPS"].header["CTYPE1"].startswith("GLON")
         assert hdus["SPECTRAL_NOISE_KELVIN"].header["BUNIT"] == "K"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"RADESYS": "FK4", "EQUINOX": 1950.0},
+        {"RADESYS": "FK5", "EQUINOX": 2000.0, "LONPOLE": 170.0},
+        {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "PV2_1": 0.1, "PV2_2": -0.2},
+    ],
+    ids=["B1950", "pole", "slant"],
+)
+def test_its_maps_lie_where_those_of_the_result_do(keys, tmp_path):
+    header = example_model().cube.wcs.to_header()
+    header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 50.0, "CRVAL2": 40.0})
+    del header["LONPOLE"], header["LATPOLE"]
+    header.update(keys)
+    wanted = WCS(header).celestial.pixel_to_world([0, 207], [0, 100])
+    path = tmp_path / "searches.fits"
+    example_result().searches.write(path, WCS(header).to_header())
+    for name in ("SPECTRAL_LOOPS", "SPECTRAL_NOISE_KELVIN"):
+        sky = WCS(fits.getheader(path, name)).celestial.pixel_to_world([0, 207], [0, 100])
+        assert sky.name == wanted.name
+        assert sky.separation(wanted).max() < 1e-6 * u.deg
 
 
 def test_a_result_without_it_is_read_all_the_same(no_picture, tmp_path):

@@ -20,7 +20,7 @@ from hisatools import (
     surveys,
 )
 from hisatools.cli import main
-from hisatools.errors import PresetWarning
+from hisatools.errors import ParameterError, PresetWarning
 from hisatools.parameters import preset_names
 from hisatools.simulate import ModelParameters, simulate_cube
 from hisatools.surveys import SURVEYS, survey_differences, warn_outside_survey
@@ -105,6 +105,28 @@ def test_it_is_said_once_for_each_cube():
     assert len(warned(PRESET, sky_cube(beam_arcmin=3))) == 1
     assert warned(PRESET, sky_cube(beam_arcmin=3)) == []
     assert len(warned(PRESET, sky_cube(beam_arcmin=3, path="other.fits"))) == 1
+
+
+def test_cubes_without_a_path_are_told_apart():
+    def in_memory(beam_arcmin):
+        cube = sky_cube(beam_arcmin=beam_arcmin)
+        return HISACube(cube.data, cube.wcs, beam=cube.beam)
+
+    assert len(warned(PRESET, in_memory(2.5))) == 1
+    (message,) = warned(PRESET, in_memory(3.5))
+    assert "a beam of 3.5 arcmin" in message
+    assert warned(PRESET, in_memory(2.5), noise=0.3 * u.K) == []
+
+
+def test_what_cannot_be_compared_is_refused():
+    cube = sky_cube()
+    with pytest.raises(ParameterError, match="unknown preset 'fits'; known: cgps"):
+        survey_differences(cube, "fits")
+    for noise in (0.3, 2 * u.km, [1, 2] * u.K):
+        with pytest.raises(ParameterError, match=r"noise (needs a unit of K|must be one value)"):
+            survey_differences(cube, noise=noise)
+    assert survey_differences(cube, noise=np.nan * u.K) == []
+    assert survey_differences(cube, noise=300 * u.mK) == survey_differences(cube, noise=0.3 * u.K) != []
 
 
 def test_parameters_of_ones_own_are_no_preset():

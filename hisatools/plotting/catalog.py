@@ -86,7 +86,10 @@ def plot_catalog(catalog, x="velocity", y="delta_t_peak", *, color=None, size=No
     """
     on_sky = (x, y) == ("lon", "lat")
     table, wcs, shape = _parts(catalog, on_sky)
-    columns = {role: numbers(table, name) for role, name in _roles(x, y, color, size)}
+    columns = {
+        role: numbers(table, name, u.deg if on_sky and role in "xy" else None)
+        for role, name in _roles(x, y, color, size)
+    }
     shown = np.all([np.isfinite(values) for role, values in columns.items() if role != "color"], axis=0)
     columns = {role: values[shown] for role, values in columns.items()}
     if on_sky and wcs is not None:
@@ -101,7 +104,7 @@ def plot_catalog(catalog, x="velocity", y="delta_t_peak", *, color=None, size=No
         else:
             _draw_errors(ax, table[shown], x, y, columns)
         dress(ax)
-        ax.set(xlabel=_label(table, x), ylabel=_label(table, y))
+        ax.set(xlabel=_label(table, x, on_sky), ylabel=_label(table, y, on_sky))
     _draw_points(ax, table, columns, color, size)
     if on_sky and wcs is None:
         _like_the_sky(ax, columns["y"])
@@ -109,17 +112,22 @@ def plot_catalog(catalog, x="velocity", y="delta_t_peak", *, color=None, size=No
     return ax
 
 
-def numbers(table, name):
+def numbers(table, name, unit=None):
     """A column as floats without unit, NaN where masked; shape (n_rows,).
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+    name : str
+    unit : `~astropy.units.Unit`, optional
+        To convert to. A column without a unit is taken to be in it.
 
     Raises
     ------
     ParameterError
-        If there is no such column, or it has no numbers.
+        If there is no such column, it has no numbers, or its unit is of something else.
     """
-    known = [
-        known for known in table.colnames if table[known].dtype.kind in "fiub" and table[known].ndim == 1
-    ]
+    known = [known for known in table.colnames if _has_numbers(table[known])]
     if name not in known:
         fault = "has no numbers" if name in table.colnames else "is not in the catalogue"
         raise ParameterError(f"column {name!r} {fault}; columns with numbers: {', '.join(known)}")
@@ -127,10 +135,18 @@ def numbers(table, name):
     mask = getattr(column, "mask", np.zeros(len(table), bool))
     values = getattr(column, "unmasked", column)
     values = values.value if isinstance(values, u.Quantity) else np.ma.getdata(values)
-    return np.where(mask, np.nan, np.asarray(values, float))
+    values = np.where(mask, np.nan, np.asarray(values, float))
+    own = getattr(column, "unit", None)
+    if unit is None or own is None:
+        return values
+    try:
+        return u.Unit(own).to(unit, values)
+    except u.UnitConversionError:
+        raise ParameterError(f"column {name!r} is in {own}, which is no {unit}; convert it") from None
 
 
 def _has_numbers(column):
+    """Whether a column is one number a row; others, such as a SkyCoord, have no dtype or several axes."""
     return getattr(column, "dtype", np.dtype(object)).kind in "fiub" and column.ndim == 1
 
 
@@ -150,15 +166,15 @@ def _roles(x, y, color, size):
     return [(role, name) for role, name in roles.items() if name is not None]
 
 
-def _label(table, name):
-    """The name of a column in words, with its unit."""
+def _label(table, name, on_sky=False):
+    """The name of a column in words, with its unit; positions on the sky are drawn in deg."""
     words = NAMES.get(name, name.replace("_", " ").capitalize())
     if name in ("lon", "lat"):
         kind = FRAMES.get(table.meta.get("FRAME"))
         words = SKY_AXES.get(kind, ("Longitude", "Latitude"))[name == "lat"]
     if name == "velocity":
         words = VELOCITY_FRAMES.get(str(table.meta.get("SPECSYS", "")).strip(), "Velocity")
-    unit = table[name].unit if hasattr(table[name], "unit") else None
+    unit = u.deg if on_sky else getattr(table[name], "unit", None)
     if unit is None or unit == u.one:
         return words
     return f"{words} ({_unit_text(u.Unit(unit))})"
@@ -180,7 +196,9 @@ def _draw_errors(ax, table, x, y, columns):
     found = {}
     for role, name in (("xerr", x), ("yerr", y)):
         if f"{name}_error" in table.colnames:
-            found[role] = np.nan_to_num(numbers(table, f"{name}_error"), posinf=0)
+            errors = numbers(table, f"{name}_error", getattr(table[name], "unit", None))
+            # An uncertainty that is not known, or cannot be one, has no bar.
+            found[role] = np.where(np.isfinite(errors) & (errors > 0), errors, 0)
     if found:
         ax.errorbar(columns["x"], columns["y"], **found, fmt="none", ecolor="0.6", elinewidth=1, zorder=1)
 

@@ -18,12 +18,14 @@ def deepest_channel(result):
 
 
 def deepest_sight_line(result, channel=None):
-    """Pixel (y, x) of the deepest voxel, or of the brightest if there is no absorption."""
+    """Pixel (y, x) of the deepest voxel (of a channel), or of the brightest if there is no absorption."""
+    deepest = channel
     if channel is None:
-        channel = int(np.argmin([plane.min(initial=0) for plane in _absorption(result)]))
-    plane = result.plane_kelvin("delta_t", channel)
+        deepest = int(np.argmin([plane.min(initial=0) for plane in _absorption(result)]))
+    plane = result.plane_kelvin("delta_t", deepest)
     if not np.any(plane < 0):
-        plane = -result.plane_kelvin("t_unabsorbed", deepest_channel(result))
+        brightest = deepest_channel(result) if channel is None else channel
+        plane = -result.plane_kelvin("t_unabsorbed", brightest)
     place = np.argmin(np.where(np.isnan(plane), np.inf, plane))
     return tuple(int(pixel) for pixel in np.unravel_index(place, plane.shape))
 

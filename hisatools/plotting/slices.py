@@ -163,6 +163,8 @@ def _nearest_row(result, latitude):
         wanted = u.Quantity(latitude).to_value(u.deg)
     except (u.UnitConversionError, TypeError):
         raise ParameterUnitsError(f"latitude needs a unit, got {latitude}; write 1.2 * u.deg") from None
+    if np.ndim(wanted):
+        raise ParameterError(f"latitude must be one value, got an array of shape {np.shape(wanted)}")
     latitudes = _row_latitudes(result)
     offset = np.abs(latitudes - wanted)
     if not offset.min() <= proj_plane_pixel_scales(result.wcs.celestial)[1]:

@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import ParameterError
+from hisatools.io.same_axes import SAME_PLACE, sky_offset_pix, velocity_offset_chan
 from hisatools.plotting.chosen import chosen_pixel
 from hisatools.plotting.slices import offset_label, sky_cut
 from hisatools.plotting.spectra import velocity_bins
@@ -21,7 +22,7 @@ from hisatools.plotting.style import (
     speed_text,
     velocity_label,
 )
-from hisatools.positions import nearest_channel, sky_pixel
+from hisatools.positions import nearest_pixel, one_velocity, sky_pixel
 
 __all__ = ["plot_spatial_stages", "plot_spectral_stages"]
 
@@ -30,6 +31,7 @@ GAP = 0.08
 # Between two lines of text.
 LINE_POINTS = 11
 AFTER = "smoothed, culled"
+ONE_CUBE = "make both of one cube"
 
 
 def plot_spectral_stages(stages, *, ax=None, result=None, position=None):
@@ -161,29 +163,45 @@ def plot_spatial_stages(stages, position=None, *, along="latitude", ax=None, res
 
 
 def _check_sight_line(stages, result, position):
-    if result is not None and result.flags.shape[0] != stages.velocity.size:
-        raise ParameterError(
-            f"stages have {stages.velocity.size} channels, and the result {result.flags.shape[0]}; "
-            "make both of one cube"
-        )
-    if result is not None:
-        sky_pixel(result.wcs, result.flags.shape, stages.pixel)
-    shape = None if result is None else result.flags.shape
-    wanted = None if position is None or shape is None else sky_pixel(stages.wcs, shape, position)
-    if wanted not in (None, stages.pixel):
+    wanted = stages.pixel if position is None else nearest_pixel(stages.wcs, position)
+    if wanted != stages.pixel:
         raise ParameterError(f"stages are of the pixel {stages.pixel}, not {wanted}; leave position out")
+    if result is None:
+        return
+    if result.flags.shape[0] != stages.velocity.size:
+        raise ParameterError(
+            f"stages have {stages.velocity.size} channels, and the result {result.flags.shape[0]}; {ONE_CUBE}"
+        )
+    sky_pixel(result.wcs, result.flags.shape, stages.pixel)
+    known = stages.position is not None and result.meta.get("input", {}).get("position") != "not known"
+    _check_same_axes(stages, result, on_sky=known)
 
 
 def _check_channel(stages, result, velocity):
+    if velocity is not None:
+        wanted = one_velocity(velocity)
+        width = abs(stages.wcs.wcs.cdelt[2]) * u.Unit(stages.wcs.wcs.cunit[2])
+        # The nearest channel is meant, as with a result.
+        if not abs(stages.velocity - wanted) <= 0.5001 * width:
+            raise ParameterError(f"stages are at {stages.velocity:.1f}, not {wanted:.1f}; leave velocity out")
     if result is None:
         return
     if result.flags.shape[1:] != stages.observed.shape or stages.channel >= result.flags.shape[0]:
         raise ParameterError(
             f"stages are of channel {stages.channel} with {stages.observed.shape} pixels, and the result has "
-            f"the shape {result.flags.shape}; make both of one cube"
+            f"the shape {result.flags.shape}; {ONE_CUBE}"
         )
-    if velocity is not None and nearest_channel(result.velocity, velocity) != stages.channel:
-        raise ParameterError(f"stages are at {stages.velocity:.1f}, not {velocity:.1f}; leave velocity out")
+    _check_same_axes(stages, result)
+
+
+def _check_same_axes(stages, result, *, on_sky=True):
+    shape = result.flags.shape
+    off_pix = sky_offset_pix(stages.wcs, result.wcs, shape) if on_sky else 0.0
+    off_chan = velocity_offset_chan(stages.wcs, result.wcs, shape[0])
+    if not max(off_pix, off_chan) < SAME_PLACE:
+        raise ParameterError(
+            f"stages lie {off_pix:.3g} pixels and {off_chan:.3g} channels off the result; {ONE_CUBE}"
+        )
 
 
 def _place(stages, result, position):

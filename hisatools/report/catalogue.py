@@ -1,8 +1,11 @@
 """The catalogue of a page: rows of the table, and spectra, outlines and all columns of some features."""
 
+import astropy.units as u
 import numpy as np
 
+from hisatools.errors import ParameterError
 from hisatools.outlines import pixel_outlines
+from hisatools.plotting.catalog import numbers
 from hisatools.plotting.chosen import deepest_sight_line
 from hisatools.plotting.style import position_text
 from hisatools.report.channels import sky_names
@@ -11,28 +14,29 @@ from hisatools.results import MaskBit, flagged
 
 N_ROWS = 5000
 N_SPECTRA = 400
-# Column: its heading and the form of its numbers. Those that the catalogue lacks are left out.
+# Column: its heading as HTML, the form of its numbers, and the unit that the heading says. Those that the
+# catalogue lacks, or has in another kind of unit, are left out.
 SHOWN = {
-    "name": ("Name", ""),
-    "lon": ("{lon} (deg)", ".3f"),
-    "lat": ("{lat} (deg)", "+.3f"),
-    "velocity": ("v (km/s)", "+.1f"),
-    "delta_t_peak": ("ΔT peak (K)", ".1f"),
-    "delta_t_peak_error": ("± (K)", ".1f"),
-    "t_unabsorbed_mean": ("T_U (K)", ".1f"),
-    "velocity_fwhm": ("FWHM (km/s)", ".2f"),
-    "solid_angle": ("Area (arcmin²)", ".4g"),
-    "n_voxels": ("Voxels", "d"),
-    "reliability": ("Reliability", ".2f"),
-    "completeness": ("Completeness", ".2f"),
-    "ts_prior": ("TS", ".1f"),
-    "p_global": ("p global", ".2g"),
-    "t_spin": ("T_S (K)", ".1f"),
-    "tau_peak": ("τ peak", ".2f"),
-    "column_density_peak": ("N peak (cm⁻²)", ".2e"),
-    "mass_hi": ("M (M☉)", ".3g"),
-    "first_pass": ("Pass", "d"),
-    "edge": ("Edge", ""),
+    "name": ("Name", "", None),
+    "lon": ("{lon} (deg)", ".3f", "deg"),
+    "lat": ("{lat} (deg)", "+.3f", "deg"),
+    "velocity": ("v (km/s)", "+.1f", "km/s"),
+    "delta_t_peak": ("ΔT peak (K)", ".1f", "K"),
+    "delta_t_peak_error": ("± (K)", ".1f", "K"),
+    "t_unabsorbed_mean": ("T<sub>U</sub> (K)", ".1f", "K"),
+    "velocity_fwhm": ("FWHM (km/s)", ".2f", "km/s"),
+    "solid_angle": ("Area (arcmin²)", ".4g", "arcmin2"),
+    "n_voxels": ("Voxels", "d", None),
+    "reliability": ("Reliability", ".2f", None),
+    "completeness": ("Completeness", ".2f", None),
+    "ts_prior": ("TS", ".1f", None),
+    "p_global": ("p global", ".2g", None),
+    "t_spin": ("T<sub>S</sub> (K)", ".1f", "K"),
+    "tau_peak": ("τ peak", ".2f", None),
+    "column_density_peak": ("N peak (cm⁻²)", ".2e", "cm-2"),
+    "mass_hi": ("M (M☉)", ".3g", "solMass"),
+    "first_pass": ("Pass", "d", None),
+    "edge": ("Edge", "", None),
 }
 
 
@@ -52,7 +56,8 @@ def table(result, n_rows=N_ROWS):
     """
     catalog = result.catalog
     lon, lat = sky_names(result.wcs)
-    names = [name for name in SHOWN if name in catalog.colnames]
+    cells = {name: _cells(catalog, name) for name in SHOWN if name in catalog.colnames}
+    names = [name for name, texts in cells.items() if texts is not None]
     columns = [
         {
             "title": SHOWN[name][0].format(lon=lon, lat=lat),
@@ -62,18 +67,26 @@ def table(result, n_rows=N_ROWS):
         for name in names
     ]
     shown = np.sort(rank(catalog)[:n_rows])
-    rows = [
-        {"id": int(catalog["id"][k]), "cells": [text(catalog[name][k], SHOWN[name][1]) for name in names]}
-        for k in shown
-    ]
+    rows = [{"id": int(catalog["id"][k]), "cells": [cells[name][k] for name in names]} for k in shown]
     return {"columns": columns, "rows": rows, "n_all": len(catalog)}
+
+
+def _cells(catalog, name):
+    """A column as texts in the unit of its heading; None if it is in a unit of something else."""
+    _, form, unit = SHOWN[name]
+    if unit is None:
+        return [text(value, form) for value in catalog[name]]
+    try:
+        return [text(value, form) for value in numbers(catalog, name, unit)]
+    except ParameterError:
+        return None
 
 
 def rank(catalog):
     """Rows of a catalogue, the most significant first: by depth over error, by depth if one is unknown."""
-    depth = -np.asarray(catalog["delta_t_peak"].value, float)
+    depth = -numbers(catalog, "delta_t_peak", u.K)
     if "delta_t_peak_error" in catalog.colnames:
-        error = np.asarray(catalog["delta_t_peak_error"].value, float)
+        error = numbers(catalog, "delta_t_peak_error", u.K)
         if (np.isfinite(error) & (error > 0)).all():
             depth = depth / error
     return np.argsort(-depth, kind="stable")
@@ -109,7 +122,7 @@ def column_facts(catalog):
     return [
         {
             "name": name,
-            "unit": "" if catalog[name].unit is None else catalog[name].unit.to_string(),
+            "unit": str(getattr(catalog[name], "unit", None) or ""),
             "about": getattr(catalog[name].info, "description", None) or "",
         }
         for name in catalog.colnames
@@ -117,16 +130,20 @@ def column_facts(catalog):
 
 
 def deepest_voxels(result):
-    """Channel, row and column of the deepest voxel of each row of the catalogue; shape (n, 3)."""
-    ids = np.asarray(result.catalog["id"])
-    row_of = np.full(int(ids.max(initial=0)) + 1, -1)
+    """Channel, row and column of the deepest voxel of each row of the catalogue; shape (n, 3).
+
+    Voxels of features that were taken out of the catalogue count for none.
+    """
+    ids = np.asarray(result.catalog["id"], np.intp)
+    row_of = np.full(max(ids.max(initial=0), int(result.labels.max(initial=0))) + 1, -1)
     row_of[ids] = np.arange(ids.size)
     deepest, places = np.zeros(ids.size), np.zeros((ids.size, 3), int)
     for channel, flags in enumerate(result.flags):
-        y, x = np.nonzero(flagged(flags, MaskBit.ACCEPTED))
+        row = np.where(flagged(flags, MaskBit.ACCEPTED), row_of[result.labels[channel]], -1)
+        y, x = np.nonzero(row >= 0)
         if not y.size:
             continue
-        row = row_of[result.labels[channel, y, x]]
+        row = row[y, x]
         delta_t = result.plane_kelvin("delta_t", channel)[y, x].astype(float)
         before = deepest.copy()
         np.minimum.at(deepest, row, delta_t)

@@ -1,5 +1,6 @@
 """What a page says in words and tables: the input, the parameters, the passes and the reliability."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from hisatools.cube import HISACube
 from hisatools.errors import InputError, MendWarning
 from hisatools.inspection import cube_facts
+from hisatools.plotting.catalog import numbers
 from hisatools.results import MaskBit, flagged
 
 N_BINS = 10
@@ -39,7 +41,7 @@ def check_cube(cube, result):
     if cube.shape != result.flags.shape:
         raise InputError(
             f"{source}: the cube has the shape {cube.shape} and the result {result.flags.shape}; give the "
-            "cube that was searched, or leave it out"
+            "cube that was searched, read with the velocity range and region of the search, or leave it out"
         )
     channel = int(np.argmax([np.isfinite(plane).sum() for plane in cube.kelvin]))
     if not np.allclose(
@@ -60,7 +62,10 @@ def title(result):
 
 def input_facts(result, cube):
     """Rows of the cube and of its record, and what was mended."""
-    rows = cube_facts(cube)
+    rows = {
+        name: value if name in ("File", "Object") else minus_signs(value)
+        for name, value in cube_facts(cube).items()
+    }
     more = {
         name.replace("_", " ").capitalize(): value
         for name, value in result.meta.get("input", {}).items()
@@ -72,6 +77,11 @@ def input_facts(result, cube):
         "mends": list(cube.mends),
         "recorded": "input" in result.meta,
     }
+
+
+def minus_signs(text):
+    """A text whose negative numbers have a minus sign in place of a hyphen."""
+    return re.sub(r"(?<![\w.-])-(?=[\d.])", "\N{MINUS SIGN}", text)
 
 
 def counts(result):
@@ -133,7 +143,7 @@ def reliability(result):
     catalog = result.catalog
     return {
         "columns": {
-            name: _column(catalog[name])
+            name: _column(numbers(catalog, name))
             for name in ("reliability", "completeness")
             if name in catalog.colnames and len(catalog)
         },
@@ -144,7 +154,6 @@ def reliability(result):
 
 
 def _column(values):
-    values = np.asarray(values, float)
     known = values[np.isfinite(values)]
     return {
         "n_known": known.size,

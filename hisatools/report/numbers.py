@@ -35,14 +35,19 @@ def plain(values, digits=None):
 
 
 def text(value, form=".4g"):
-    """A number as text, empty where it is not finite; other values as they are printed.
+    """A number as text, empty where it is not finite or masked; other values as they are printed.
 
     Examples
     --------
     >>> text(-12.3456, ".1f"), text(float("nan")), text(True)
     ('-12.3', '', 'yes')
     """
+    if np.any(getattr(value, "mask", False)):
+        return ""
+    value = getattr(value, "unmasked", value)
     value = getattr(value, "value", value)
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):

@@ -1,9 +1,13 @@
 """Catalogue plots: the columns asked for, words and units, and rows without values."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, QTable, Table
+from astropy.time import Time
 from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose
 
@@ -87,9 +91,48 @@ def test_features_without_a_colour_are_drawn_nevertheless():
 
 def test_uncertainties_are_bars():
     ax = plot_catalog(make_table(delta_t_peak_error=[1.0, 2.0, np.nan] * u.K))
+    assert_allclose(bar_lengths(ax), [2, 4, 0])
+
+
+def bar_lengths(ax):
     bars = next(artist for artist in ax.collections if hasattr(artist, "get_segments"))
-    lengths = [np.ptp(segment[:, 1]) for segment in bars.get_segments()]
-    assert_allclose(lengths, [2, 4, 0])
+    return [np.ptp(segment[:, 1]) for segment in bars.get_segments()]
+
+
+def test_bars_are_in_the_unit_of_their_column():
+    depth = ([-20, -30, -40] * u.K).to(u.mK)
+    ax = plot_catalog(make_table(delta_t_peak=depth, delta_t_peak_error=[1.0, 2.0, 3.0] * u.K))
+    assert_allclose(bar_lengths(ax), [2000, 4000, 6000])
+    with pytest.raises(
+        ParameterError, match="column 'delta_t_peak_error' is in km, which is no K; convert it"
+    ):
+        plot_catalog(make_table(delta_t_peak_error=[1.0, 2.0, 3.0] * u.km))
+
+
+def test_an_uncertainty_that_cannot_be_one_has_no_bar():
+    ax = plot_catalog(make_table(delta_t_peak_error=[-1.0, 2.0, np.inf] * u.K))
+    assert_allclose(bar_lengths(ax), [0, 4, 0])
+
+
+def test_positions_in_other_units_are_drawn_where_they_are(result):
+    table = make_table()
+    ax = plot_catalog(make_table(lon=table["lon"].to(u.rad), lat=table["lat"].to(u.arcmin)), "lon", "lat")
+    assert_allclose(points(ax).get_offsets()[:, 0], [-0.1, 0.1, 0.3], atol=1e-9)
+    assert_allclose(points(ax).get_offsets()[:, 1], [60, 60.1, 60.2])
+    assert ax.get_ylabel() == "Galactic latitude (deg)"
+    catalog = result.catalog.copy()
+    catalog["lon"] = catalog["lon"].to(u.hourangle)
+    ax = plot_catalog(replace(result, catalog=catalog), "lon", "lat")
+    assert_allclose(points(ax).get_offsets(), [[6, 5]], atol=1e-3)
+
+
+def test_columns_that_are_no_numbers_are_in_nobodys_way():
+    table = make_table()
+    table["sky"] = SkyCoord(table["lon"], table["lat"], frame="galactic")
+    table["when"] = Time(["2000-01-01", "2000-01-02", "2000-01-03"])
+    assert len(points(plot_catalog(table)).get_offsets()) == 3
+    with pytest.raises(ParameterError, match="column 'sky' has no numbers; columns with numbers: lon, lat"):
+        plot_catalog(table, "sky")
 
 
 def test_sky_of_a_catalogue_is_not_torn_at_longitude_zero():

@@ -89,3 +89,12 @@ def test_velocity_grows_upwards_in_km_per_s(make_result, step):
 def test_rows_that_cannot_be_drawn(result, latitude, error, message):
     with pytest.raises(error, match=message):
         plot_longitude_velocity(result, latitude)
+
+
+def test_without_absorption_the_cut_goes_through_the_brightest_pixel_of_its_channel(result):
+    channel = 8
+    assert not result.mask[channel].any()
+    kelvin = result.t_on.value[channel]
+    y, x = np.unravel_index(np.nanargmax(kelvin), kelvin.shape)
+    ax = plot_slice(result, result.velocity[channel])
+    assert ax.get_title() == plot_slice(result, result.velocity[channel], (y, x)).get_title()

@@ -1,5 +1,7 @@
 """The steps of the searches: what is drawn is what the stages hold, each above its own zero."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from hisatools.errors import ParameterError
 from hisatools.plotting import plot_spatial_stages, plot_spectral_stages
+from hisatools.positions import sky_position
 
 KMS = u.km / u.s
 
@@ -93,9 +96,50 @@ def test_stages_of_something_else_are_refused(result, make_result, spectral_stag
         make_result((9, 8, 14)).plot_slice(stages=spatial_stages)
 
 
-def test_blank_stages_can_be_drawn(spectral_stages, overhang):
-    from dataclasses import replace
+def moved(result, *, pixels=0, channels=0, flipped=False):
+    """A result on other axes of the same size."""
+    wcs = result.wcs.deepcopy()
+    wcs.wcs.crpix = wcs.wcs.crpix + np.array([pixels, 0, channels])
+    if flipped:
+        wcs.wcs.cdelt = wcs.wcs.cdelt * [1, 1, -1]
+    return replace(result, wcs=wcs)
 
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"pixels": 2}, "stages lie 2 pixels and 0 channels off the result; make both of one cube"),
+        ({"channels": 1}, "stages lie 0 pixels and 1 channels off the result"),
+        ({"flipped": True}, "stages lie 0 pixels and 16 channels off the result"),
+    ],
+)
+def test_stages_of_a_cube_on_other_axes_are_refused(result, spectral_stages, spatial_stages, how, message):
+    other = moved(result, **how)
+    with pytest.raises(ParameterError, match=message):
+        other.plot_spectrum(stages=spectral_stages)
+    with pytest.raises(ParameterError, match=message):
+        other.plot_slice(stages=spatial_stages)
+
+
+def test_stages_in_any_frame_are_those_of_their_result(make_result, spectral_stages):
+    radio = make_result(sky=("RA---TAN", "DEC--TAN"))
+    stages = replace(spectral_stages, wcs=radio.wcs, position=sky_position(radio.wcs, 5, 6))
+    assert radio.plot_spectrum(stages=stages).lines
+
+
+def test_position_and_velocity_are_checked_without_a_result(spectral_stages, spatial_stages):
+    for position in ((5, 7), sky_position(spectral_stages.wcs, 0, 0)):
+        with pytest.raises(ParameterError, match=r"stages are of the pixel \(5, 6\), not \("):
+            plot_spectral_stages(spectral_stages, position=position)
+    plot_spectral_stages(spectral_stages, position=spectral_stages.position)
+    with pytest.raises(ParameterError, match=r"stages are at -43\.0 km / s, not 10\.0 km / s"):
+        plot_spatial_stages(spatial_stages, velocity=10 * KMS)
+    with pytest.raises(ParameterError, match="velocity needs a unit"):
+        plot_spatial_stages(spatial_stages, velocity=-43)
+    plot_spatial_stages(spatial_stages, velocity=-43.4 * KMS)
+
+
+def test_blank_stages_can_be_drawn(spectral_stages, overhang):
     blank = np.full(9, np.nan) * u.K
     stages = replace(
         spectral_stages, observed=blank, smoothed=blank, unabsorbed=blank, level=np.nan * u.K, segments=()

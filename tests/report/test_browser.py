@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from hisatools.report import write_report
@@ -162,8 +163,8 @@ def test_maps_and_marks_are_painted_as_they_are_chosen(page):
     page.check("input[value=outlines]")
 
 
-def test_the_pointer_reads_what_the_result_holds(page, result):
-    channel, y, x = 2, 5, 6
+def read_out(page, result, channel, y, x):
+    """What is told of the pixel under the pointer."""
     page.fill("#channel", str(channel))
     page.wait_for_timeout(100)
     _, n_y, n_x = result.flags.shape
@@ -172,7 +173,23 @@ def test_the_pointer_reads_what_the_result_holds(page, result):
     left = frame["x"] + (x + 0.5) / n_x * frame["width"]
     top = frame["y"] + (1 - (y + 0.5) / n_y) * frame["height"]
     page.mouse.move(left, top)
-    text = page.locator("#readout").inner_text().replace(MINUS, "-")
+    return page.locator("#readout").inner_text().replace(MINUS, "-")
+
+
+def test_brightness_beyond_the_scale_is_read_as_a_limit(page, result):
+    page.check("input[value=t_on]")
+    kelvin = result.t_on.value
+    for find, percentile, sign in ((np.argmax, 99.95, "≥"), (np.argmin, 0.05, "≤")):
+        text = read_out(page, result, *np.unravel_index(find(kelvin), kelvin.shape))
+        assert f"T_ON {sign} {np.percentile(kelvin, percentile):.1f} K, T_U {sign} " in text
+        assert f"ΔT {sign}" not in text
+    ends = page.locator("#channel-map + .scale span").all_inner_texts()
+    assert [end[0] for end in ends] == ["≤", "≥"]
+
+
+def test_the_pointer_reads_what_the_result_holds(page, result):
+    channel, y, x = 2, 5, 6
+    text = read_out(page, result, channel, y, x)
     assert text.startswith(f"x = {x}, y = {y}; ")
     lon, lat = result.wcs.celestial.wcs_pix2world([[x, y]], 0)[0]
     assert f"l = {lon:.3f}°, b = {lat:+.3f}°" in text

@@ -8,13 +8,18 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+import tomli_w
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import MaskedColumn
+from astropy.utils.masked import Masked
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from hisatools import HISACube, HISAResult
 from hisatools.cli import main
 from hisatools.errors import BackendUnavailableError, InputError, OutputError, ParameterError
-from hisatools.report import catalogue, channels, page, write_report
+from hisatools.report import catalogue, channels, facts, page, write_report
 
 from .conftest import SHAPE, Page, make_result
 
@@ -148,6 +153,17 @@ def test_spectra_are_those_of_the_deepest_voxels(result, parsed):
         assert spectrum["sigma"] == [2.0] * len(expected)
 
 
+@pytest.mark.parametrize("rows", [[4, 0, 2], slice(0, 3), slice(27, 30), slice(None, None, -1)])
+def test_features_of_a_cut_or_sorted_catalogue_are_shown_as_themselves(result, rows):
+    chosen = replace(result, catalog=result.catalog[rows])
+    shown = catalogue.features(chosen)
+    assert [feature["id"] for feature in shown] == list(chosen.catalog["id"])
+    for feature, row in zip(shown, chosen.catalog, strict=True):
+        place = tuple(feature["place"])
+        assert result.labels[place] == row["id"]
+        assert result.delta_t[place] == row["delta_t_peak"]
+
+
 def test_outlines_go_about_the_feature(result, parsed):
     feature = parsed.data["features"][0]
     line = np.reshape(feature["outlines"][0], (-1, 2))
@@ -166,6 +182,56 @@ def test_the_table_holds_all_features_with_links(result, parsed):
     assert links == [f"#feature={row['id']}" for row in result.catalog]
     assert "All 30 features of the result are in the table" in parsed.text
     assert all(str(name) in parsed.text for name in result.catalog["name"])
+
+
+def test_columns_are_in_the_units_of_their_headings(result):
+    names = ("lon", "delta_t_peak", "delta_t_peak_error", "velocity", "solid_angle")
+    catalog = result.catalog.copy()
+    for name, unit in zip(names, ("rad", "mK", "mK", "m/s", "deg2"), strict=True):
+        catalog[name] = catalog[name].to(unit)
+    catalog["t_unabsorbed_mean"] = catalog["t_unabsorbed_mean"].value * u.km
+    shown = catalogue.table(replace(result, catalog=catalog))
+    usual = catalogue.table(result)
+    titles = [column["title"] for column in usual["columns"]]
+    left_out = titles.index("T<sub>U</sub> (K)")
+    assert [column["title"] for column in shown["columns"]] == titles[:left_out] + titles[left_out + 1 :]
+    for row, other in zip(shown["rows"], usual["rows"], strict=True):
+        assert row["cells"] == other["cells"][:left_out] + other["cells"][left_out + 1 :]
+    # Errors in another unit than the depths do not change the order.
+    catalog["delta_t_peak_error"][::2] *= 3
+    in_kelvin = catalog.copy()
+    in_kelvin["delta_t_peak_error"] = catalog["delta_t_peak_error"].to(u.K)
+    assert_array_equal(catalogue.rank(catalog), catalogue.rank(in_kelvin))
+
+
+@pytest.mark.parametrize("kind", [MaskedColumn, Masked])
+def test_masked_values_are_not_known(tmp_path, kind):
+    result = make_result(n_features=5)
+    result.catalog["reliability"] = kind([0.95, 0.5, 0.2, 0.99, 0.97], mask=[0, 0, 0, 1, 1])
+    error = result.catalog["delta_t_peak_error"]
+    result.catalog["delta_t_peak_error"] = Masked(error, mask=[0, 0, 0, 0, 1])
+    result.catalog["sky"] = SkyCoord(result.catalog["lon"], result.catalog["lat"], frame="galactic")
+    parsed = page_of(result, tmp_path)
+    assert "Reliability : known for 3 of 5 features, median 0.50; 1 at 0.9 or above" in parsed.text
+    shown = catalogue.table(result)
+    titles = [column["title"] for column in shown["columns"]]
+    cells = [row["cells"][titles.index("Reliability")] for row in shown["rows"]]
+    assert cells == ["0.95", "0.50", "0.20", "", ""]
+    assert [row["cells"][titles.index("± (K)")] for row in shown["rows"]] == ["4.5"] * 4 + [""]
+    place = result.catalog.colnames.index("reliability")
+    columns = [feature["columns"][place] for feature in parsed.data["features"]]
+    assert columns == ["0.95", "0.5", "0.2", "", ""]
+    # By depth, as one error is not known.
+    assert_array_equal(catalogue.rank(result.catalog), range(5))
+
+
+def test_negative_numbers_of_the_input_have_minus_signs(parsed):
+    assert "\N{MINUS SIGN}20.0 to \N{MINUS SIGN}29.1 km/s" in parsed.text
+    assert "\N{MINUS SIGN}20.0 km/s \N{MINUS SIGN}29.1 km/s" in parsed.text  # ends of the chart of channels
+    assert (
+        facts.minus_signs("2020-01-02 -1.5 to -.5, a-1")
+        == "2020-01-02 \N{MINUS SIGN}1.5 to \N{MINUS SIGN}.5, a-1"
+    )
 
 
 def test_input_mends_parameters_passes_and_noise_are_told(parsed):
@@ -344,3 +410,27 @@ def test_the_command_writes_the_page_into_the_folder(result, tmp_path, monkeypat
     # A page tells of one result: the next one takes it away.
     result.write(folder, overwrite=True)
     assert not (folder / "report.html").exists()
+
+
+def test_the_cube_is_read_as_it_was_for_the_search(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hisatools.summary.plot_summary", lambda _, path, **__: path.write_bytes(b"picture"))
+    result = make_result(n_features=3, shape=(12, 20, 24))
+    folder = result.write(tmp_path / "out")
+    header = result.wcs.to_header()
+    header["CRPIX3"] += 5
+    header["OBJECT"] = "whole"
+    kelvin = np.pad(result.t_on.value, ((5, 4), (0, 0), (0, 0)), constant_values=1)
+    fits.writeto(tmp_path / "whole.fits", kelvin, header)
+    command = ["report", str(folder), "--cube", str(tmp_path / "whole.fits"), "--quiet"]
+    assert main(command) == 1
+    assert "read with the velocity range and region of the search, or leave it out" in capsys.readouterr().err
+    low, high = result.velocity.value.min() - 0.1, result.velocity.value.max() + 0.1
+    options = {"velocity-range": [low, high], "unit": "K", "beam": "58", "weights": "gone.fits"}
+    (folder / "run.toml").write_text(
+        tomli_w.dumps({"verb": "extract", "hisatools": "0.0", "extract": options})
+    )
+    assert main(command) == 0
+    assert capsys.readouterr().err == ""
+    parsed = Page(folder / "report.html")
+    assert "12 channels x 20 x 24 pixels" in parsed.text
+    assert "Object whole" in parsed.text

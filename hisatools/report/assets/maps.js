@@ -52,6 +52,12 @@ export class Channels {
   }
 }
 
+// "≥ " or "≤ " where the brightness of a place lies at an end of the scale, beyond which it is not kept; T_ON and T_U.
+export function bound(level, { levels }) {
+  if (level === levels) return "≥ ";
+  return level === 1 ? "≤ " : "";
+}
+
 // A brightness with as many decimals as a range of brightness asks for.
 export function kelvinText(value, range) {
   const text = value.toFixed(range < 20 ? 2 : 1);
@@ -116,7 +122,7 @@ export class MapView {
     this.place.style.maxWidth = `calc(${this.close ? 50 : 75}vh * ${width / height})`;
     this.canvas.setAttribute("aria-label", label);
     this.outline(features, open);
-    this.showScale();
+    this.showScale(quantity);
   }
 
   paint(quantity, overlays) {
@@ -207,12 +213,15 @@ export class MapView {
     return path;
   }
 
-  showScale() {
+  showScale(quantity) {
     const { table, low, high } = this.range;
     const colors = [0, 32, 64, 96, 128, 160, 192, 224, 254].map((k) => `rgb(${table.slice(3 * k, 3 * k + 3)})`);
     const bar = document.createElement("i");
     bar.style.background = `linear-gradient(to right, ${colors})`;
-    const ends = [low, high].map((value) => Object.assign(document.createElement("span"), { textContent: `${kelvinText(value, high - low)} K` }));
+    const { t_on } = this.report.maps;
+    const limits = [low <= t_on.low ? "≤ " : "", high >= t_on.high ? "≥ " : ""];
+    const signs = quantity === "delta_t" ? ["", ""] : limits;
+    const ends = [low, high].map((value, k) => Object.assign(document.createElement("span"), { textContent: `${signs[k]}${kelvinText(value, high - low)} K` }));
     this.scale.replaceChildren(ends[0], bar, ends[1]);
   }
 
@@ -230,7 +239,8 @@ export class MapView {
     const place = this.index(row, column);
     const names = this.plane.t_on[place] ? ["t_on", "t_unabsorbed", "delta_t"] : [];
     const values = names.map((name) => this.channels.value(name, this.plane, place));
-    return { x: pixel(u, maps.shape[2]), y: pixel(v, maps.shape[1]), values, flags: this.plane.flags[place] };
+    const limit = bound(this.plane.t_on[place], maps.t_on);
+    return { x: pixel(u, maps.shape[2]), y: pixel(v, maps.shape[1]), values, limit, flags: this.plane.flags[place] };
   }
 }
 

@@ -46,10 +46,10 @@ function showChannel(channel) {
 function readOut(event) {
   const found = browser.under(event);
   if (!found) return;
-  const { x, y, values, flags } = found;
+  const { x, y, values, limit, flags } = found;
   const names = ["T_ON", "T_U", "ΔT"];
   const range = report.maps.t_on.high - report.maps.t_on.low;
-  const kelvin = values.length ? names.map((name, k) => `${name} ${kelvinText(values[k], range)} K`).join(", ") : "blank";
+  const kelvin = values.length ? names.map((name, k) => `${name} ${name === "ΔT" ? "" : limit}${kelvinText(values[k], range)} K`).join(", ") : "blank";
   const marks = ["spectral", "spatial", "accepted"].filter((_, bit) => flags & (1 << bit)).join(", ");
   find("readout").textContent = [`x = ${x}, y = ${y}`, skyPosition(report.maps, x, y), kelvin, marks].filter(Boolean).join("; ");
 }
