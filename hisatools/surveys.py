@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 
 from hisatools.errors import ParameterError, PresetWarning
-from hisatools.parameters import check_quantity
+from hisatools.parameters import check_quantity, preset_names
 
 __all__ = ["SURVEYS", "Survey", "survey_differences"]
 
@@ -68,7 +68,7 @@ def survey_differences(cube, preset="cgps", *, noise=None):
     cube : `~hisatools.HISACube`
         Of a single spectrum the pixel says nothing; a beam that is not known says nothing either.
     preset : str
-        Name of the preset.
+        Name of the preset. Of one that is no survey's, as one of your own, nothing can be said.
     noise : `~astropy.units.Quantity`, scalar, optional
         Rms in a channel. NaN is not compared.
 
@@ -92,9 +92,11 @@ def survey_differences(cube, preset="cgps", *, noise=None):
     >>> survey_differences(example_model().cube, "cgps", noise=0.3 * u.K)
     ["noise of 0.3 K, 0.1 times the survey's lowest, 3 K"]
     """
+    if preset not in preset_names():
+        raise ParameterError(f"unknown preset {preset!r}; known: {', '.join(preset_names())}")
     survey = SURVEYS.get(preset)
     if survey is None:
-        raise ParameterError(f"unknown preset {preset!r}; known: {', '.join(sorted(SURVEYS))}")
+        return []
     own = {
         "a beam": (None if cube.beam is None else np.sqrt(cube.beam.major * cube.beam.minor), survey.beam),
         "pixels": (None if cube.is_spectrum else cube.pixel_scale, survey.pixel_scale),

@@ -21,7 +21,7 @@ from hisatools import (
 )
 from hisatools.cli import main
 from hisatools.errors import ParameterError, PresetWarning
-from hisatools.parameters import preset_names
+from hisatools.parameters import PRESETS, preset_names
 from hisatools.simulate import ModelParameters, simulate_cube
 from hisatools.surveys import SURVEYS, survey_differences, warn_outside_survey
 
@@ -199,3 +199,8 @@ def real_header(path):
     for card in ("BSCALE", "BZERO", "BLANK", "DATAMIN", "DATAMAX", "BITPIX"):
         header.remove(card, ignore_missing=True)
     return header
+
+
+def test_a_preset_of_ones_own_is_of_no_survey(monkeypatch):
+    monkeypatch.setitem(PRESETS, "mine", PRESETS["cgps"])
+    assert survey_differences(sky_cube(), "mine", noise=300 * u.K) == []
