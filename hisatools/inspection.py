@@ -147,7 +147,7 @@ def describe_cube(cube):
     >>> for line in describe_cube(example_model().cube):
     ...     print(line)
     ...
-    File:       -
+    File:       none, made in memory
     Object:     hisatools model, seed 2
     Shape:      32 channels x 208 x 208 pixels
     Velocity:   -27.2 to -52.8 km/s, 0.8245 km/s a channel, LSRK
