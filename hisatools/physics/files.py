@@ -108,7 +108,8 @@ def _draw(maps, path):
     figure = new_figure(7, 5.5)
     ax = figure.add_subplot(projection=maps.wcs)
     # Much gas is dark, as deep absorption is in the other figures.
-    drawn = ax.imshow(maps.column_density.value / 1e20, origin="lower", cmap="viridis_r", interpolation="none")
+    style = {"origin": "lower", "cmap": "viridis_r", "interpolation": "none"}
+    drawn = ax.imshow(maps.column_density.value / 1e20, **style)
     figure.colorbar(drawn, ax=ax, label=r"N of cold H I ($10^{20}$ cm$^{-2}$)")
     label_sky(ax, maps.wcs)
     ax.set_title("Column density of the absorbing gas")
