@@ -41,7 +41,7 @@ from hisatools.inspection import describe_scales
 print(*describe_scales(cube, "cgps"), sep="\n")
 
 # %%
-# Two remarks. A line of 2 km/s is narrower than two channels, so that the narrow one of the two Gaussians fitted to a dip will be 3 km/s wide, almost the same as the broad one. And the
+# The second line says in what the cube is unlike those of the survey. Below it two scales have remarks. A line of 2 km/s is narrower than two channels, so that the narrow one of the two Gaussians fitted to a dip will be 3 km/s wide, almost the same as the broad one. And the
 # kernel of the spatial search takes more than a third of this field of 37': what is as large as that cannot be told from emission.
 #
 # What the remarks do not say is how the scales relate to the beam. In the paper the box of the spectral search is 2.1 beams wide, and that of the
